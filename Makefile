@@ -1,0 +1,59 @@
+# ReAffect's commands. `make help` lists them.
+PYTHON  ?= python3.11
+PROFILE ?= tiny
+CORES   ?= $(shell nproc)
+BIN     := .venv/bin
+export HF_HUB_DISABLE_TELEMETRY = 1
+# The licensed corpora (and everything built) lie where DATA points; without it, under data/.
+ifdef DATA
+export REAFFECT_DATA = $(DATA)
+endif
+# Only the paper profile may fetch: its checkpoints, from the hub.
+ifneq ($(PROFILE),paper)
+export HF_HUB_OFFLINE = 1
+endif
+SNAKEMAKE = $(BIN)/snakemake --cores $(CORES) --quiet host --config profile=$(PROFILE)
+
+.PHONY: help install reproduce embedded test lint unit notebooks bench lab lock clean
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: .venv/installed  ## the environment, exactly as locked, in .venv
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[0-9.]*' requirements.lock)"
+	$(BIN)/uv pip sync --require-hashes --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	touch $@
+
+reproduce: install  ## every notebook of PROFILE (tiny, paper), with what it needs; results in reports/PROFILE
+	@$(SNAKEMAKE)
+	@$(BIN)/python -m reaffect.scoreboard
+	@echo "Done. Read reports/SCOREBOARD.md; tables, figures and executed notebooks lie in reports/$(PROFILE)/."
+
+embedded: install  ## only the embedded corpora and small checkpoints
+	@$(SNAKEMAKE) embedded
+
+test: lint unit notebooks  ## everything that proves it works
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check lib tests bench
+
+unit: install embedded
+	TQDM_DISABLE=1 $(BIN)/python -m pytest
+
+notebooks: install embedded  ## the committed notebooks, executed and compared by nbval
+	TQDM_DISABLE=1 $(BIN)/python -m pytest tests/notebooks
+
+bench: install embedded  ## speed and memory, as ratios measured in one run
+	@for script in bench/bench_*.py; do $(BIN)/python -m bench.$$(basename $$script .py) || exit 1; done
+
+lab: install embedded  ## the notebooks in JupyterLab
+	$(BIN)/jupyter lab --notebook-dir notebooks
+
+lock: install  ## requirements.lock anew from pyproject.toml: versions and hashes, no addresses
+	$(BIN)/uv pip compile pyproject.toml --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --quiet --output-file requirements.lock
+
+clean:  ## forget what was built (not the environment)
+	rm -rf data .snakemake .cache reports/*/notebooks

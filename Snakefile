@@ -1,0 +1,80 @@
+# Order and staleness of everything that is made. `make reproduce` calls it.
+# A profile only names parameter files: params/<profile>/common.yaml and params/<profile>/NN.yaml.
+# The tiny profile has none, for it is the notebooks' own defaults.
+from reaffect import paths
+
+PROFILE = config.get("profile", "tiny")
+NOTEBOOKS = {path.stem[:2]: path for path in sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))}
+SYNTHETIC = sorted((paths.ROOT / "lib/reaffect/synthetic").glob("*.py"))
+LIBRARY = [path for path in (paths.ROOT / "lib/reaffect").rglob("*.py") if path not in SYNTHETIC]
+
+# Builders compare fingerprints themselves and return at once when nothing changed, so Snakemake
+# keeps stamps: it would delete the real files before each call.
+HUME = paths.CORPORA / "hume.stamp"
+VIDEO_LLAVA = paths.CHECKPOINTS / "video-llava-tiny.stamp"
+EMBEDDED = [HUME, VIDEO_LLAVA]
+
+# What a notebook finds in the store because another has put it there.
+AFTER = {"03": ["02"], "04": ["03"]}
+
+
+def prerequisites(wildcards):
+    """The corpora and checkpoints (licensed ones are the user's), earlier notebooks, and the parameters."""
+    earlier = [number for number in NOTEBOOKS if number != "12"] if wildcards.number == "12" else AFTER.get(wildcards.number, [])
+    params = paths.PARAMS / PROFILE
+    return [
+        NOTEBOOKS[wildcards.number],
+        *LIBRARY,
+        *(EMBEDDED if PROFILE != "paper" else []),
+        *(params.glob("common.yaml")),
+        *(params.glob(f"{wildcards.number}*.yaml")),
+        *(paths.REPORTS / PROFILE / f"{number}.json" for number in earlier),
+    ]
+
+
+rule reproduce:
+    input:
+        expand(str(paths.REPORTS / PROFILE / "{number}.json"), number=NOTEBOOKS),
+        expand(str(paths.REPORTS / PROFILE / "notebooks/{number}.ipynb"), number=NOTEBOOKS),
+
+
+rule embedded:
+    input:
+        EMBEDDED,
+
+
+rule hume:
+    input:
+        SYNTHETIC,
+    output:
+        touch(HUME),
+    threads: workflow.cores
+    message:
+        "Building the embedded corpus hume"
+    shell:
+        "python -m reaffect.synthetic hume --root {paths.CORPORA:q} --workers {threads}"
+
+
+rule video_llava:
+    input:
+        SYNTHETIC,
+    output:
+        touch(VIDEO_LLAVA),
+    threads: workflow.cores
+    message:
+        "Training the small Video-LLaVA"
+    shell:
+        "python -m reaffect.synthetic video-llava --folder {paths.CHECKPOINTS:q}/video-llava-tiny"
+
+
+rule notebook:
+    input:
+        prerequisites,
+    output:
+        record=paths.REPORTS / PROFILE / "{number}.json",
+        executed=paths.REPORTS / PROFILE / "notebooks/{number}.ipynb",
+    threads: workflow.cores
+    message:
+        "Notebook {wildcards.number}"
+    shell:
+        "python -m reaffect.runner {wildcards.number} --profile {PROFILE} --output {output.executed:q}"

@@ -1,0 +1,1 @@
+"""One module a corpus: official files in, one tidy table out."""
