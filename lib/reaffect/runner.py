@@ -111,7 +111,15 @@ def run(number: str, profile: str, output: Path, overrides: dict[str, Any] | Non
     parameters = profile_params(number, profile) | (overrides or {})
     output.parent.mkdir(parents=True, exist_ok=True)
     try:
-        papermill.execute_notebook(notebook, output, parameters, cwd=notebook.parent, kernel_name="python3")
+        papermill.execute_notebook(
+            notebook,
+            output,
+            parameters,
+            cwd=notebook.parent,
+            kernel_name="python3",
+            language="python",
+            stderr_file=sys.stderr,  # the cells' progress bars, live
+        )
     except PapermillExecutionError as error:
         if error.ename == "InputError":
             raise InputError(f"Notebook {number} stopped: {error.evalue}") from error

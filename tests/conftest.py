@@ -1,0 +1,39 @@
+"""What several tests share: the embedded corpus, once small and once whole, and the small checkpoint."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("TQDM_DISABLE", "1")
+
+import pytest
+
+from reaffect import paths
+
+
+@pytest.fixture(scope="session")
+def hume_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small embedded corpus, built for this session: holds `hume/` and `hume_unseen/`."""
+    from reaffect.synthetic import hume
+
+    return hume.build(tmp_path_factory.mktemp("corpora"), train=24, devel=12, unseen=6, test=6, workers=2)
+
+
+@pytest.fixture(scope="session")
+def hume_full() -> Path:
+    """The whole embedded corpus, as `make embedded` builds it (`make test` calls that first)."""
+    return built(paths.CORPORA / "hume" / "planted.json").parents[1]
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint() -> Path:
+    """The small Video-LLaVA that `make embedded` trains."""
+    return built(paths.CHECKPOINTS / "video-llava-tiny" / "config.json").parent
+
+
+def built(file: Path) -> Path:
+    """`file`, or a failure that says how to make it: skipping would hide an untested half."""
+    assert file.exists(), f"{file} is not built: run `make embedded`, or `make test`, which does."
+    return file
