@@ -20,3 +20,13 @@ NOTEBOOKS = ROOT / "notebooks"
 PARAMS = ROOT / "params"
 REPORTS = ROOT / "reports"
 PUBLISHED = REPORTS / "published.csv"
+
+
+def checkpoint(name: str) -> Path | str:
+    """A checkpoint by its folder under `DATA`, or else `name` itself, taken as a hub id.
+
+    >>> checkpoint("LanguageBind/Video-LLaVA-7B-hf")
+    'LanguageBind/Video-LLaVA-7B-hf'
+    """
+    folder = DATA / name
+    return folder if folder.exists() or name.startswith("checkpoints/") else name
