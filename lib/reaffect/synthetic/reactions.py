@@ -6,7 +6,7 @@ The chain has four links, each kept in `planted.json`:
 2. what is shown: five facial units and the voice's arousal and valence, fixed functions of $z$;
 3. the self-report's own latent $r = \sqrt{\rho}\,z + \sqrt{1 - \rho}\,\varepsilon$: people report what they felt, not
    what they showed;
-4. `reported` $= Q(\Phi(r))$, with $Q$ the quantile function of a zero-and-one inflated beta distribution that has the mean
+4. `reported` $= Q(\Phi(r))$, with $Q$ the quantiles of a zero-and-one inflated beta distribution that has the mean
    and the standard deviation of the paper's Table 2 and the two peaks of its Figure 1.
 
 $Q$ is monotone and the same for all, so the best that can be predicted from $z$ is $E[Q(\Phi(r)) \mid z]$; its Pearson

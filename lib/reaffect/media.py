@@ -1,0 +1,323 @@
+"""Video files in and out: equidistant frames, mono waveforms, facts about a file, and a writer."""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import librosa
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from reaffect.errors import InputError
+
+try:
+    import decord
+except ImportError:  # no wheel of decord2 for this platform (Intel Macs, musl): PyAV reads alone, the same frames
+    decord = None
+
+AAC_FRAME = 1024  # samples in one AAC packet
+AAC_SAMPLE_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+
+
+class Probe(NamedTuple):
+    """What a video file holds, as `read_frames` and `read_waveform` give it."""
+
+    width: int
+    height: int  # of the upright picture
+    fps: float  # mean over the clip
+    frames: int
+    duration_s: float  # of the video track
+    has_audio: bool
+
+
+def frame_indices(total: int, count: int) -> list[int]:
+    """Numbers of `count` equidistant frames of a clip of `total`, the first and the last included.
+
+    The k-th of K is frame k (N - 1) / (K - 1), rounded, a half upward. ViPER (Vaiani et al. 2022) takes
+    round(k N / 31) for k = 0..30 and the last frame: at most one frame off, but for clips of about 32 frames and
+    fewer it repeats some and leaves out others. Here a clip shorter than `count` repeats frames evenly, and one
+    frame is the first.
+
+    >>> frame_indices(100, 5)
+    [0, 25, 50, 74, 99]
+    >>> frame_indices(3, 6)
+    [0, 0, 1, 1, 2, 2]
+    """
+    if count < 1:
+        raise InputError(f"count must be at least 1, not {count}.")
+    if count == 1:
+        return [0]
+    steps = count - 1
+    return [(2 * k * (total - 1) + steps) // (2 * steps) for k in range(count)]
+
+
+def read_frames(path: str | Path, count: int) -> UInt8[np.ndarray, "count height width 3"]:
+    """`count` equidistant frames of a clip, upright, RGB; see `frame_indices` for which.
+
+    Equidistant in frames, not in seconds, as the papers' own samplers are: of a clip with a variable frame rate
+    a stretch with more frames gives more of the sample.
+
+    Raises:
+        InputError: the file is missing, no video, cut off or damaged.
+    """
+    with _open(path) as container:
+        layout = _layout(container, path)
+    if decord and layout.seekable:
+        try:
+            reader = decord.VideoReader(str(path))
+            if len(reader) == layout.frames:  # else it counts frames that the file hides
+                return reader.get_batch(frame_indices(layout.frames, count)).asnumpy()
+        except (decord.DECORDError, RuntimeError):
+            pass  # a format that decord does not know or a damaged file: PyAV reads it or says what is wrong
+    return _decode(path, layout.frames, count)
+
+
+def read_waveform(path: str | Path, sample_rate: int = 16000) -> Float32[np.ndarray, " samples"]:
+    """Sound of a clip: mean of its channels, about [-1, 1], empty where the file has no audio track.
+
+    Args:
+        path: video or audio file.
+        sample_rate: samples per second of the result.
+
+    Raises:
+        InputError: the file is missing, no media file, cut off or damaged.
+    """
+    with _open(path) as container:
+        if not container.streams.audio:
+            return np.zeros(0, np.float32)
+        track = container.streams.audio[0]
+        as_float = av.AudioResampler(format="fltp")
+        chunks = [part.to_ndarray() for frame in container.decode(track) for part in as_float.resample(frame)]
+        if not chunks:
+            return np.zeros(0, np.float32)
+        samples = librosa.to_mono(np.concatenate(chunks, axis=1))
+        padding = len(samples) - round((track.duration or 0) * track.time_base * track.rate)
+        if 0 < padding <= 2 * AAC_FRAME:  # of the last packet; mp4 files know their length to the millisecond
+            samples = samples[:-padding]
+        return librosa.resample(samples, orig_sr=track.rate, target_sr=sample_rate)
+
+
+def probe(path: str | Path) -> Probe:
+    """Size, length and tracks of a video file, counted from its packets rather than taken from its header.
+
+    Raises:
+        InputError: the file is missing, no video, cut off or damaged.
+    """
+    with _open(path) as container:
+        layout = _layout(container, path)
+        has_audio = bool(container.streams.audio)
+    with _open(path) as container:
+        first = next(container.decode(video=0), None)
+    if first is None:
+        raise _undecodable(path)
+    height, width, _ = _upright(first).shape
+    fps = layout.frames / layout.duration_s if layout.duration_s else 0.0
+    return Probe(width, height, fps, layout.frames, layout.duration_s, has_audio)
+
+
+@contextmanager
+def _open(path: str | Path) -> Iterator[av.container.InputContainer]:
+    """The file for reading; whatever is wrong with it, then or later, is an InputError."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; check the path.")
+    if not path.stat().st_size:
+        raise InputError(f"{path}: the file is empty; download or copy it again.")
+    if missing := _missing_bytes(path):
+        raise InputError(f"{path}: cut off, {missing} bytes are missing; download or copy it again.")
+    try:
+        with av.open(str(path)) as container:
+            yield container
+    except av.FFmpegError as error:
+        raise InputError(
+            f"{path}: not a readable media file ({error.strerror}): cut off, damaged or of an unknown format; "
+            "download it again, or re-encode it with ffmpeg."
+        ) from error
+
+
+def _missing_bytes(path: Path) -> int:
+    """Bytes that an mp4 or mov file promises in its outermost boxes and does not have.
+
+    FFmpeg reads what is there of such a file, and of a half index sometimes no track at all, without an error.
+    """
+    size, start = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while len(head := file.read(16)) >= 8:
+            length, kind = int.from_bytes(head[:4]), head[4:8]
+            length = int.from_bytes(head[8:]) if length == 1 else length
+            if start + length > size and kind in (b"moov", b"mdat", b"moof"):
+                return start + length - size
+            if length < 8:  # the last box: it reaches to the end
+                break
+            start += length
+            file.seek(start)
+    return 0
+
+
+class _Layout(NamedTuple):
+    frames: int
+    duration_s: float
+    seekable: bool
+
+
+def _layout(container: av.container.InputContainer, path: str | Path) -> _Layout:
+    """What the packets of the video track tell without decoding."""
+    if not container.streams.video:
+        raise InputError(f"{path}: no video track; name a video file.")
+    packets = [packet for packet in container.demux(video=0) if packet.size and not packet.is_discard]
+    if not packets:
+        raise InputError(f"{path}: the video track is empty; download it again, or leave the clip out.")
+    times = [packet.dts if packet.pts is None else packet.pts for packet in packets]
+    span = max(time + (packet.duration or 0) for time, packet in zip(times, packets, strict=True)) - min(times)
+    indexed = container.format.name.startswith(("mov,mp4", "matroska"))
+    closed = _groups_are_closed([packet.is_keyframe for packet in packets], times)
+    return _Layout(len(packets), float(span * packets[0].time_base), indexed and closed)
+
+
+def _groups_are_closed(is_key: list[bool], times: list[int]) -> bool:
+    """Whether every frame is shown after the key frame that it is stored after (no "open GOP").
+
+    Frames that are shown before it cannot be decoded once a reader has jumped to that key frame. decord jumps
+    nevertheless and returns broken or neighbouring frames without a word, as it does in MPEG transport streams.
+    """
+    key_time = None
+    for key, time in zip(is_key, times, strict=True):
+        key_time = time if key else key_time
+        if key_time is None or time < key_time:
+            return False
+    return True
+
+
+def _decode(path: str | Path, total: int, count: int) -> np.ndarray:
+    """The wanted frames of a clip of `total`, by decoding all of it with PyAV."""
+    wanted = frame_indices(total, count)
+    found: dict[int, np.ndarray] = {}
+    number = -1
+    with _open(path) as container:
+        container.streams.video[0].thread_type = "AUTO"
+        for number, frame in enumerate(container.decode(video=0)):
+            if number in wanted:
+                found[number] = _upright(frame)
+    decoded = number + 1
+    if not decoded:
+        raise _undecodable(path)
+    if decoded < total:  # what comes before the first key frame of a stream that was cut without re-encoding
+        return _decode(path, decoded, count)
+    return np.stack([found[number] for number in wanted])
+
+
+def _undecodable(path: str | Path) -> InputError:
+    return InputError(f"{path}: no frame can be decoded; download it again, or leave the clip out.")
+
+
+def _upright(frame: av.VideoFrame) -> np.ndarray:
+    return np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+
+
+def write_video(
+    path: str | Path,
+    frames: Iterable[np.ndarray],
+    fps: float,
+    waveform: np.ndarray | None = None,
+    sample_rate: int | None = None,
+) -> Path:
+    """Write an mp4 file with h264 video (yuv420p) and, given a waveform, mono aac sound.
+
+    The file appears whole or not at all. The same arguments give the same bytes, whatever the number of cores.
+
+    Args:
+        path: where to write; a file already there is replaced.
+        frames: array (frames, height, width, 3) or any iterable of (height, width, 3), uint8 RGB; even sizes.
+        fps: frames per second.
+        waveform: float (samples,), clipped to [-1, 1].
+        sample_rate: samples per second, one that AAC knows (8000 to 48000).
+
+    Returns:
+        `path`.
+
+    Raises:
+        InputError: no frames, frames of another type or of different or odd sizes, a waveform that is not mono,
+            an unknown sample rate.
+    """
+    path = Path(path)
+    if (waveform is None) != (sample_rate is None):
+        raise InputError(f"{path}: give waveform and sample_rate together, or neither.")
+    if waveform is not None and np.ndim(waveform) != 1:
+        raise InputError(f"{path}: waveform must be mono, (samples,), not {np.shape(waveform)}; average the channels.")
+    if sample_rate is not None and sample_rate not in AAC_SAMPLE_RATES:
+        raise InputError(f"{path}: AAC has no sample rate {sample_rate}; resample to one of {AAC_SAMPLE_RATES}.")
+    if not fps > 0:
+        raise InputError(f"{path}: fps must be above 0, not {fps}.")
+    frames = _checked(frames, path)
+    first = next(frames, None)
+    if first is None:
+        raise InputError(f"{path}: no frames to write.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        _encode(aside, chain([first], frames), first.shape, fps, waveform, sample_rate)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return path
+
+
+def _checked(frames: Iterable[np.ndarray], path: Path) -> Iterator[np.ndarray]:
+    shape = None
+    for number, frame in enumerate(frames):
+        frame = np.asarray(frame)
+        shape = shape or frame.shape
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            raise InputError(
+                f"{path}: frame {number} must be uint8 (height, width, 3), not {frame.dtype} {frame.shape}."
+            )
+        if frame.shape != shape:
+            raise InputError(f"{path}: frame {number} is {frame.shape}, the first one {shape}; make them alike.")
+        if shape[0] % 2 or shape[1] % 2:
+            raise InputError(f"{path}: h264 in yuv420p needs an even height and width, not {shape[:2]}; crop or pad.")
+        yield np.ascontiguousarray(frame)
+
+
+def _encode(path, frames, shape, fps, waveform, sample_rate) -> None:
+    # bitexact: neither version strings nor times in the file
+    with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+        rate = Fraction(fps).limit_denominator(1001)
+        # x264 cuts its work by the number of threads, and the bytes with it: one thread, the same bytes anywhere
+        options = {"preset": "veryfast", "crf": "20", "threads": "1"}
+        video = container.add_stream("libx264", rate=rate, options=options)
+        video.height, video.width, video.pix_fmt = shape[0], shape[1], "yuv420p"
+        streams = [_packets(video, _video_frames(frames, rate))]
+        if waveform is not None:
+            audio = container.add_stream("aac", rate=sample_rate, layout="mono")
+            streams.append(_packets(audio, _audio_frames(waveform, sample_rate)))
+        for packet in heapq.merge(*streams, key=lambda packet: packet.dts * packet.time_base):
+            container.mux(packet)
+
+
+def _packets(stream, frames: Iterable[av.frame.Frame]) -> Iterator[av.Packet]:
+    for frame in chain(frames, [None]):  # None flushes the encoder
+        yield from stream.encode(frame)
+
+
+def _video_frames(arrays: Iterable[np.ndarray], rate: Fraction) -> Iterator[av.VideoFrame]:
+    for number, array in enumerate(arrays):
+        frame = av.VideoFrame.from_ndarray(array, format="rgb24")
+        frame.pts, frame.time_base = number, 1 / rate
+        yield frame
+
+
+def _audio_frames(waveform: np.ndarray, sample_rate: int) -> Iterator[av.AudioFrame]:
+    samples = np.clip(np.asarray(waveform, np.float32)[None], -1, 1)
+    for start in range(0, samples.shape[1], AAC_FRAME):
+        chunk = np.ascontiguousarray(samples[:, start : start + AAC_FRAME])
+        frame = av.AudioFrame.from_ndarray(chunk, format="fltp", layout="mono")
+        frame.pts, frame.time_base, frame.sample_rate = start, Fraction(1, sample_rate), sample_rate
+        yield frame

@@ -1,0 +1,258 @@
+"""Any Hugging Face video or image LLM, asked about clips: `describe`, `score`, `embed`.
+
+One class serves all models: the Auto classes load them, the processor's chat template words the question, and what
+the processor can take (videos, or images only) decides what it is shown. Answers and embeddings go through the
+store, clip by clip, so that nothing is asked twice and a killed run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
+from transformers import logging as transformers_logging
+
+from reaffect import media
+from reaffect.errors import InputError
+from reaffect.fingerprint import clip_key, fingerprint
+from reaffect.prompts import parse_scores
+from reaffect.store import Store
+
+DEFAULT_FRAMES = 8
+"""Shown of a clip if the processor does not say; as Video-LLaVA (Lin et al. 2023) was trained."""
+
+FALLBACK_TEMPLATE = "USER: {medium}\n{prompt} ASSISTANT:"
+"""Video-LLaVA's and LLaVA-1.5's own format, for checkpoints that carry no chat template."""
+
+
+def load(model: str | Path, device: str = "auto", dtype: str = "auto") -> VideoMLLM:
+    """Loads a checkpoint.
+
+    Args:
+        model: a hub id, or a folder in Hugging Face format with safetensors weights.
+        device: `cpu`, `cuda`, ...; `auto` takes a GPU if there is one.
+        dtype: a torch dtype's name; `auto` is bfloat16 on a GPU and float32 elsewhere.
+
+    Raises:
+        InputError: the folder is no checkpoint, holds no multimodal model, or the hub does not give it.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if dtype == "auto":
+        dtype = "bfloat16" if device.startswith("cuda") else "float32"
+    if isinstance(model, Path) and not (model / "config.json").exists():
+        raise InputError(f"{model}: no checkpoint (config.json is missing). Name another folder, or `make embedded`.")
+    transformers_logging.disable_progress_bar()
+    try:
+        config = AutoConfig.from_pretrained(model)
+        processor = AutoProcessor.from_pretrained(model)
+        network = AutoModelForMultimodalLM.from_pretrained(
+            model, dtype=getattr(torch, dtype), use_safetensors=True, device_map=None
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"{model}: no video or image LLM could be loaded ({reason}). Check the name; a folder needs config.json, "
+            "the processor's files and *.safetensors; offline, the hub's models must be in its cache."
+        ) from error
+    if not hasattr(processor, "apply_chat_template") or getattr(processor, "image_processor", None) is None:
+        raise InputError(f"{model}: the model takes text only; name a checkpoint that sees videos or images.")
+    network = getattr(network, "thinker", network)  # of an omni model: the part that answers in text
+    identity = fingerprint(model) if isinstance(model, Path) else f"{model}@{config._commit_hash}"
+    return VideoMLLM(network.to(device).eval(), processor, f"{identity}:{dtype}")
+
+
+class VideoMLLM:
+    """A loaded model with its processor.
+
+    Every method takes clips as paths and returns a table indexed by clip, in the order asked. A clip that cannot
+    be read has a row of missing values and is listed in `problems`; the others finish.
+    """
+
+    def __init__(self, network: torch.nn.Module, processor: Any, identity: str, store: Store | None = None):
+        self.network = network
+        self.processor = processor
+        self.identity = identity
+        self.store = store or Store()
+        self.problems: dict[str, str] = {}
+        processor.tokenizer.padding_side = "left"  # answers of a batch begin side by side
+
+    @property
+    def takes_videos(self) -> bool:
+        """Whether the processor takes videos; otherwise it is shown single images."""
+        return getattr(self.processor, "video_processor", None) is not None
+
+    @property
+    def frames(self) -> int:
+        """How many equidistant frames of a clip are shown by default: the processor's own number, or 8; 1 image."""
+        if not self.takes_videos:
+            return 1
+        return getattr(self.processor.video_processor, "num_frames", None) or DEFAULT_FRAMES
+
+    def describe(
+        self,
+        clips: Sequence[str | Path],
+        prompt: str,
+        *,
+        frames: int | None = None,
+        max_new_tokens: int = 128,
+        batch_size: int = 16,
+        strict: bool = False,
+    ) -> pd.DataFrame:
+        """Answers in the model's own words, decoded greedily: a table with the column `text`.
+
+        Args:
+            clips: video files.
+            prompt: what is asked, without the chat format.
+            frames: equidistant frames shown, the first and last included; an image model sees the middle one.
+            max_new_tokens: where an answer is cut off.
+            batch_size: clips asked together; changes speed, not answers.
+            strict: raise the first bad clip's InputError instead of listing it.
+        """
+        recipe = {"prompt": prompt, "frames": frames or self.frames, "max_new_tokens": max_new_tokens}
+
+        def answer(inputs: dict[str, Tensor]) -> list[str]:
+            sequences = self._generate(inputs, max_new_tokens).sequences
+            fresh = sequences[:, inputs["input_ids"].shape[1] :]
+            return [text.strip() for text in self.processor.batch_decode(fresh, skip_special_tokens=True)]
+
+        values = self._compute("answers", recipe, clips, answer, batch_size, strict)
+        return pd.DataFrame({"text": [values.get(str(clip)) for clip in clips]}, index=_index(clips))
+
+    def score(self, clips: Sequence[str | Path], prompt: str, emotions: Sequence[str], **options: Any) -> pd.DataFrame:
+        """Asks for scores and reads them from the answer: one column an emotion in [0, 1] or NaN, and `text`.
+
+        Args:
+            clips: video files.
+            prompt: the question; see `prompts.VAIANI_QUESTION`.
+            emotions: what `prompts.parse_scores` looks for.
+            options: as for `describe`.
+        """
+        answers = self.describe(clips, prompt, **options)
+        scores = [parse_scores(text, emotions) for text in answers.text]
+        return pd.DataFrame(scores, index=answers.index, columns=list(emotions)).assign(text=answers.text)
+
+    def embed(
+        self,
+        clips: Sequence[str | Path],
+        prompt: str,
+        *,
+        tokens: str = "sequence",
+        frames: int | None = None,
+        max_new_tokens: int = 128,
+        batch_size: int = 16,
+        strict: bool = False,
+    ) -> pd.DataFrame:
+        """Mean of the last layer's states over all output tokens (Vaiani et al. 2024, Section 4.2).
+
+        Args:
+            clips: video files.
+            prompt: what is asked, without the chat format.
+            tokens: which output tokens: those of the whole input `sequence`, video and question, or those of
+                the generated `answer`. The paper does not say; we read the former.
+            frames, max_new_tokens, batch_size, strict: as for `describe`.
+
+        Returns:
+            One column a hidden unit (float32), columns 0, 1, ...
+        """
+        if tokens not in ("sequence", "answer"):
+            raise InputError(f"tokens is {tokens!r}; it must be 'sequence' or 'answer'.")
+        recipe = {"prompt": prompt, "frames": frames or self.frames, "tokens": tokens}
+        recipe |= {"max_new_tokens": max_new_tokens} if tokens == "answer" else {}
+
+        def pool(inputs: dict[str, Tensor]) -> np.ndarray:
+            states, mask = self._answer_states(inputs, max_new_tokens) if tokens == "answer" else self._states(inputs)
+            mean = (states.float() * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+            return mean.cpu().numpy()
+
+        values = self._compute("embeddings", recipe, clips, pool, batch_size, strict)
+        width = self.network.config.get_text_config().hidden_size
+        missing = np.full(width, np.nan, np.float32)
+        return pd.DataFrame(np.stack([values.get(str(clip), missing) for clip in clips]), index=_index(clips))
+
+    def _compute(self, name, recipe, clips, function, batch_size, strict) -> dict[str, Any]:
+        """Values by clip, from the store or from `function` on a batch of model inputs."""
+        prompt, frames = recipe["prompt"], recipe["frames"]
+
+        def compute(batch: list[str]) -> list[Any]:
+            with ThreadPoolExecutor(min(4, len(batch))) as pool:
+                seen = list(pool.map(lambda clip: _read(clip, frames), batch))
+            good = [item for item in seen if not isinstance(item, InputError)]
+            results = iter(function(self._inputs(good, prompt)) if good else [])
+            return [item if isinstance(item, InputError) else next(results) for item in seen]
+
+        computed = self.store.compute(
+            name,
+            {"model": self.identity, **recipe},
+            [str(clip) for clip in clips],
+            compute,
+            batch_size=batch_size,
+            key=clip_key,
+            strict=strict,
+        )
+        self.problems |= computed.problems
+        return computed.values
+
+    def _inputs(self, films: list[np.ndarray], prompt: str) -> dict[str, Tensor]:
+        """Films (frames, height, width, 3) and a question as the network takes them."""
+        kind = "video" if self.takes_videos else "image"
+        if getattr(self.processor, "chat_template", None):
+            content = [{"type": kind}, {"type": "text", "text": prompt}]
+            text = self.processor.apply_chat_template(
+                [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+            )
+        else:
+            text = FALLBACK_TEMPLATE.format(medium=f"<{kind}>", prompt=prompt)
+        if self.takes_videos:
+            shown = {"videos": films, "videos_kwargs": {"do_sample_frames": False}}
+        else:
+            shown = {"images": [film[len(film) // 2] for film in films]}
+        inputs = self.processor(text=[text] * len(films), padding=True, return_tensors="pt", **shown)
+        inputs = inputs.to(self.network.device)
+        return {
+            name: value.to(self.network.dtype) if torch.is_tensor(value) and value.is_floating_point() else value
+            for name, value in inputs.items()
+        }
+
+    @torch.inference_mode()
+    def _generate(self, inputs: dict[str, Tensor], max_new_tokens: int, **options: Any) -> Any:
+        return self.network.generate(
+            **inputs, max_new_tokens=max_new_tokens, do_sample=False, return_dict_in_generate=True, **options
+        )
+
+    @torch.inference_mode()
+    def _states(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Last layer's states of the input sequence (batch, tokens, width), and which of them count."""
+        known = inspect.signature(self.network.forward).parameters
+        spare = {"logits_to_keep": 1} if "logits_to_keep" in known else {}  # a row of logits a token is GBs at 7B
+        output = self.network(**inputs, output_hidden_states=True, **spare)
+        states = output.hidden_states[-1]
+        return states, inputs["attention_mask"][:, -states.shape[1] :].to(states.device)
+
+    def _answer_states(self, inputs: dict[str, Tensor], max_new_tokens: int) -> tuple[Tensor, Tensor]:
+        """The same for the generated tokens, up to and with each answer's end."""
+        output = self._generate(inputs, max_new_tokens, output_hidden_states=True)
+        states = torch.stack([step[-1][:, -1] for step in output.hidden_states], 1)
+        fresh = output.sequences[:, -states.shape[1] :]
+        ended = torch.isin(fresh, torch.as_tensor(self.network.generation_config.eos_token_id, device=fresh.device))
+        return states, (ended.cumsum(1) - ended.long() == 0).long()
+
+
+def _read(clip: str, frames: int) -> np.ndarray | InputError:
+    """A clip's frames; of a single frame, the middle one."""
+    try:
+        return media.read_frames(clip, frames) if frames > 1 else media.read_frames(clip, 3)[1:2]
+    except InputError as error:
+        return error
+
+
+def _index(clips: Sequence[str | Path]) -> pd.Index:
+    return pd.Index([str(clip) for clip in clips], name="clip")

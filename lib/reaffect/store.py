@@ -1,0 +1,178 @@
+"""Whatever is computed once (features, answers, judgements), kept in shards that are whole or absent.
+
+A folder holds the values of one recipe: `<root>/<name>/<fingerprint of the recipe>/`, with `recipe.json` for
+readers and one Parquet file a batch. A shard is written aside and renamed, under a name of its own: a kill loses
+the batch in flight and nothing else, and several processes may fill one folder at once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm.auto import tqdm
+
+from reaffect import paths
+from reaffect.errors import InputError
+from reaffect.fingerprint import fingerprint
+
+log = logging.getLogger(__name__)
+
+Value = str | np.ndarray | Mapping[str, Any]
+
+
+class Computed(NamedTuple):
+    """What the store holds for the items that were asked for."""
+
+    values: dict[Any, Value]
+    """By item, in the order asked; an item with a problem is absent."""
+
+    problems: dict[Any, str]
+    """By item: why it has no value."""
+
+
+class Store:
+    """Values by name, recipe and key, in files under `root` (by default `paths.STORE`)."""
+
+    def __init__(self, root: str | Path | None = None) -> None:
+        self.root = Path(root or paths.STORE)
+
+    def folder(self, name: str, recipe: Mapping[str, Any]) -> Path:
+        """Where the values of a recipe lie."""
+        return self.root / name / fingerprint(recipe)
+
+    def compute(
+        self,
+        name: str,
+        recipe: Mapping[str, Any],
+        items: Iterable[Any],
+        function: Callable[[list[Any]], Sequence[Value | InputError]],
+        *,
+        batch_size: int,
+        key: Callable[[Any], str] = str,
+        strict: bool = False,
+    ) -> Computed:
+        """Values of `items`, from the store where they are there, else from `function`, and then stored.
+
+        Args:
+            name: what is computed, for example "descriptions"; the label of the progress bar.
+            recipe: all that the values depend on besides the item (model, prompt, options); see `fingerprint`.
+            items: what to compute, hashable; an item that is asked twice is computed once.
+            function: list of items -> as many values, each a str, a float array (d,), d and kind the same
+                throughout the recipe, or a flat dict that JSON can hold; an InputError for an item that has none.
+            batch_size: items in a call of `function`, and values in a shard.
+            key: item -> its name in the store; `fingerprint.clip_key` for media files, so that a replaced file is
+                computed anew.
+            strict: raise an item's InputError instead of listing it, once the rest of its batch is stored.
+
+        Returns:
+            The values, read back from the store (arrays as float32), and the problems.
+
+        Raises:
+            InputError: with `strict`, the first problem met.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     Store(folder).compute("shout", {"mark": "!"}, ["a", "b"], lambda b: [s + "!" for s in b], batch_size=2)
+        Computed(values={'a': 'a!', 'b': 'b!'}, problems={})
+        """
+        folder = self.folder(name, recipe)
+        keys, problems = _keys(items, key, strict)
+        stored = _read(folder)
+        missing = {k: item for item, k in keys.items() if k not in stored}
+        failed: dict[str, str] = {}
+        if missing:
+            _describe(folder, recipe)
+        with tqdm(total=len(missing), desc=name, disable=not missing) as progress:
+            for start in range(0, len(missing), batch_size):
+                batch = dict(islice(missing.items(), start, start + batch_size))
+                failed |= _fill(folder, batch, function, strict)
+                progress.update(len(batch))
+        if missing:
+            stored = _read(folder)
+        problems |= {item: failed[k] for item, k in keys.items() if k in failed}
+        values = {item: stored[k] for item, k in keys.items() if k in stored}
+        return Computed(values, problems)
+
+
+def _keys(items: Iterable[Any], key: Callable[[Any], str], strict: bool) -> tuple[dict, dict]:
+    keys, problems = {}, {}
+    for item in items:
+        try:
+            keys[item] = key(item)
+        except InputError as error:
+            if strict:
+                raise
+            problems[item] = str(error)
+    return keys, problems
+
+
+def _fill(folder: Path, batch: Mapping[str, Any], function: Callable, strict: bool) -> dict[str, str]:
+    """Compute and store one batch of items by key; return its problems by key."""
+    results = list(function(list(batch.values())))
+    if len(results) != len(batch):
+        raise ValueError(f"{len(batch)} items went into the function, {len(results)} values came out")
+    values = dict(zip(batch, results, strict=True))
+    errors = {k: values.pop(k) for k in batch if isinstance(values[k], InputError)}
+    if values:
+        _write(folder, values)
+    if strict and errors:
+        raise next(iter(errors.values()))
+    return {k: str(error) for k, error in errors.items()}
+
+
+def _describe(folder: Path, recipe: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = folder / f"{uuid.uuid4().hex}.part"
+    aside.write_text(json.dumps(recipe, indent=1, sort_keys=True, default=str) + "\n")
+    aside.replace(folder / "recipe.json")
+
+
+def _write(folder: Path, values: Mapping[str, Value]) -> None:
+    kind, column = _column(list(values.values()))
+    table = pa.table({"key": pa.array(list(values), pa.string()), kind: column})
+    aside = folder / f"{uuid.uuid4().hex}.part"
+    pq.write_table(table, aside)
+    # the time in front: where two processes computed one key, the first result stays the valid one
+    aside.replace(folder / f"{time.time_ns():020d}-{uuid.uuid4().hex}.parquet")
+
+
+def _column(values: list[Value]) -> tuple[str, pa.Array]:
+    if all(isinstance(value, str) for value in values):
+        return "text", pa.array(values, pa.string())
+    if all(isinstance(value, Mapping) for value in values):
+        return "record", pa.array([json.dumps(value) for value in values], pa.string())
+    vectors = np.asarray(values, np.float32)
+    if vectors.ndim != 2:
+        raise TypeError(f"a batch holds only str, only dicts or only vectors of one length, not {values!r:.200}")
+    return "vector", pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+
+
+def _read(folder: Path) -> dict[str, Value]:
+    stored: dict[str, Value] = {}
+    for shard in sorted(folder.glob("*.parquet"), reverse=True):
+        try:
+            table = pq.ParquetFile(shard).read()
+        except (pa.ArrowInvalid, OSError) as error:
+            log.warning("%s is not readable (%s): its values are computed again; delete it.", shard, error)
+            continue
+        stored |= zip(table["key"].to_pylist(), _values(table), strict=True)
+    return stored
+
+
+def _values(table: pa.Table) -> Sequence[Value]:
+    kind = table.column_names[1]
+    column = table[kind].combine_chunks()
+    if kind == "vector":
+        return column.flatten().to_numpy().reshape(len(column), column.type.list_size)
+    texts = column.to_pylist()
+    return texts if kind == "text" else [json.loads(text) for text in texts]

@@ -1,0 +1,92 @@
+"""What a notebook on probes calls: embeddings by part and prompt, probes on them, and their rows and checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reaffect.metrics import mean_pearson
+from reaffect.mllm import VideoMLLM
+from reaffect.results import measured
+from reaffect.stats import bootstrap_mean_pearson
+from reaffect.training import Fitted, Part, fit_probes, shuffle_labels, summary
+
+
+def embed_parts(
+    model: VideoMLLM,
+    parts: Mapping[str, pd.DataFrame],
+    prompts: Sequence[str],
+    emotions: Sequence[str],
+    **options: Any,
+) -> dict[str, dict[str, Part]]:
+    """Embeds every part of a corpus under every prompt: prompt -> part's name -> `Part`.
+
+    Args:
+        model: answers `embed`.
+        parts: tables of a corpus module, by name.
+        prompts: what the model is asked.
+        emotions: the label columns.
+        options: for `VideoMLLM.embed`.
+
+    Returns:
+        Clips that could not be read are left out; `model.problems` lists them.
+    """
+    embedded: dict[str, dict[str, Part]] = {}
+    for prompt in prompts:
+        embedded[prompt] = {}
+        for name, table in parts.items():
+            states = model.embed(table.media, prompt, **options).to_numpy()
+            whole = ~np.isnan(states).any(1)
+            labels, subjects = table[list(emotions)].to_numpy(), table.subject.to_numpy()
+            embedded[prompt][name] = Part(states[whole], labels[whole], subjects[whole])
+    return embedded
+
+
+def probe(parts: Mapping[str, Part], **options: Any) -> list[Fitted]:
+    """Trains probes on `train` and predicts every other part; options as for `training.fit_probes`."""
+    return fit_probes(parts["train"], {name: part for name, part in parts.items() if name != "train"}, **options)
+
+
+def row(name: str, fitted: Sequence[Fitted], parts: Mapping[str, Part], part: str) -> dict[str, Any]:
+    """A table's row: the mean over seeds on a part, each seed, and an interval over subjects.
+
+    The interval is of the seeds' mean prediction: what resampling other people would change.
+    """
+    truth, subjects = parts[part].labels, parts[part].subjects
+    seeds = [mean_pearson(truth, one.predictions[part]) for one in fitted]
+    prediction = np.mean([one.predictions[part] for one in fitted], axis=0)
+    interval = bootstrap_mean_pearson(truth, prediction, subjects)
+    return measured(name, "mean Pearson", float(np.mean(seeds)), interval=interval, seeds=seeds)
+
+
+def sanity(parts: Mapping[str, Part], **options: Any) -> pd.DataFrame:
+    """Mean Pearson where nothing can be known, by part: probes on shuffled labels, and the train mean."""
+    shuffled = probe({**parts, "train": shuffle_labels(parts["train"], seed=0)}, **options)
+    rows = {}
+    for name, part in parts.items():
+        if name == "train":
+            continue
+        scores = [mean_pearson(part.labels, one.predictions[name]) for one in shuffled]
+        constant = np.broadcast_to(parts["train"].labels.mean(0), part.labels.shape)
+        rows[name] = {"shuffled labels": np.mean(scores), "mean predictor": mean_pearson(part.labels, constant)}
+    return pd.DataFrame(rows).T
+
+
+def protocols(groups: Mapping[str, Sequence[Fitted]]) -> pd.DataFrame:
+    """Mean over seeds by our protocol and by selection on the reported part, with the latter's optimism."""
+    rows = []
+    for name, fitted in groups.items():
+        for part in fitted[0].predictions:
+            means = summary(fitted, part)[["ours", "devel-selected"]].mean()
+            optimism = means["devel-selected"] - means["ours"]
+            rows.append({"row": name, "part": part, **means.to_dict(), "optimism": optimism})
+    return pd.DataFrame(rows)
+
+
+def spread(fitted: Sequence[Fitted]) -> pd.Series:
+    """Standard deviation of mean Pearson on devel between activations' means, and within one activation's seeds."""
+    scores = summary(fitted, "devel").groupby("activation").ours
+    return pd.Series({"between activations": scores.mean().std(), "between seeds": scores.std().mean()})

@@ -1,0 +1,139 @@
+"""Vocal reactions and short utterances, spoken by eSpeak NG, whose pitch, rate and energy carry arousal.
+
+eSpeak NG (GPL-3) is called as a library that `espeakng_loader` carries; it takes some 5 ms for 3 s of speech.
+Arousal sets pitch, pitch range, speaking rate and loudness; valence chooses between laughs and groans. The words of
+the utterances are neutral: what is said tells nothing that the voice does not.
+"""
+
+from __future__ import annotations
+
+import _ctypes
+import ctypes
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import espeakng_loader
+import librosa
+import numpy as np
+
+VOICES = ("f1", "f4", "m1", "m2", "m3", "m4", "m5", "m6", "m7")
+"""eSpeak NG's speaker variants. f2, f3 and f5 are left out: their breath differs from process to process."""
+
+UTTERANCES = (
+    "look at that",
+    "well, there it is",
+    "I did not know that",
+    "let me see this again",
+    "so that is how it ends",
+    "what is this about",
+)
+PLEASED = ("ha ha ha", "aww", "hee hee hee", "mm hmm")
+DISPLEASED = ("ugh", "oh no", "eww", "tsk tsk")
+
+# espeak-ng/speak_lib.h
+_RETRIEVAL, _UTF8, _RATE, _VOLUME, _PITCH, _RANGE = 1, 1, 1, 2, 3, 4
+
+
+class Prosody(NamedTuple):
+    """How something is said, in eSpeak NG's units but for loudness."""
+
+    rate_wpm: int
+    pitch: int
+    """0 to 99, 50 is the voice's own."""
+
+    pitch_range: int
+    """0 to 99, 0 is monotone."""
+
+    loudness_db: float
+    """Root mean square of the spoken part, relative to full scale."""
+
+
+def prosody(arousal: float) -> Prosody:
+    """Arousal in [0, 1] -> prosody: calm is slow, low, flat and soft."""
+    return Prosody(
+        rate_wpm=round(115 + 135 * arousal),
+        pitch=round(22 + 68 * arousal),
+        pitch_range=round(20 + 65 * arousal),
+        loudness_db=-34 + 18 * arousal,
+    )
+
+
+def reaction(
+    arousal: float,
+    valence: float,
+    duration_s: float,
+    rng: np.random.Generator,
+    *,
+    voice: str | None = None,
+    sample_rate: int = 16_000,
+) -> np.ndarray:
+    """A vocal reaction, at times with a short utterance, in a quiet room.
+
+    Args:
+        arousal: in [0, 1]: pitch, rate and energy.
+        valence: in [0, 1]: the chance that the reaction is a pleased one.
+        duration_s: length; what does not fit is cut.
+        rng: draws voice, words, pause and room noise.
+        voice: one of `VOICES`; drawn if None.
+        sample_rate: in Hz.
+
+    Returns:
+        float32 (round(duration_s * sample_rate),) in [-1, 1].
+    """
+    voice = voice or str(rng.choice(VOICES))
+    how = prosody(arousal)
+    words = [str(rng.choice(PLEASED if rng.random() < valence else DISPLEASED))]
+    if duration_s > 2 and rng.random() < 0.7:
+        words.append(str(rng.choice(UTTERANCES)))
+    spoken = say(", ".join(words), how, voice=voice, sample_rate=sample_rate)
+    wave = rng.normal(0, 10 ** (-58 / 20), round(duration_s * sample_rate)).astype(np.float32)
+    start = int(rng.uniform(0.05, 0.3) * sample_rate)
+    spoken = spoken[: len(wave) - start]
+    wave[start : start + len(spoken)] += spoken
+    return np.clip(wave, -1, 1)
+
+
+def say(words: str, how: Prosody, *, voice: str, sample_rate: int = 16_000) -> np.ndarray:
+    """Speaks English words: float32 (n,) at `sample_rate` with the asked loudness (peaks may reach full scale)."""
+    with _fresh_espeak() as (library, own_rate, heard):
+        library.espeak_SetVoiceByName(f"en+{voice}".encode())
+        settings = {_RATE: how.rate_wpm, _PITCH: how.pitch, _RANGE: how.pitch_range, _VOLUME: 100}
+        for parameter, value in settings.items():
+            library.espeak_SetParameter(parameter, value, 0)
+        text = words.encode()
+        library.espeak_Synth(text, len(text) + 1, 0, 1, 0, _UTF8, None, None)
+        library.espeak_Synchronize()
+    wave = np.concatenate(heard).astype(np.float32) / 32768
+    wave = librosa.resample(wave, orig_sr=own_rate, target_sr=sample_rate)
+    loud = wave[np.abs(wave) > 0.01]
+    return wave * np.float32(10 ** (how.loudness_db / 20) / np.sqrt(np.mean(loud**2)))
+
+
+@contextmanager
+def _fresh_espeak() -> Iterator[tuple[ctypes.CDLL, int, list[np.ndarray]]]:
+    """The library as a new process would find it, its sample rate, and the list that its callback fills.
+
+    eSpeak NG keeps state between utterances that nothing resets, so the same words would sound different the second
+    time. A copy under another name is loaded anew for each call: 2 ms that make a corpus repeatable.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        copy = shutil.copy(espeakng_loader.get_library_path(), folder)
+        library = ctypes.CDLL(copy)
+    heard: list[np.ndarray] = []
+
+    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+    def listen(samples, count, _events):
+        if samples and count > 0:
+            heard.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        return 0
+
+    try:
+        own_rate = library.espeak_Initialize(_RETRIEVAL, 0, espeakng_loader.get_data_path().encode(), 0)
+        library.espeak_SetSynthCallback(listen)
+        yield library, own_rate, heard
+    finally:
+        library.espeak_Terminate()
+        _ctypes.dlclose(library._handle)
