@@ -43,7 +43,7 @@ def compare(path: Path) -> None:
     for name, contender in contenders.items():
         if not np.array_equal(contender(), expected):
             raise SystemExit(f"{name} returns other frames: the comparison means nothing")
-    report(path.name, median_seconds_by_turns(contenders, repeats=7), reference="read_frames")
+    report(path.name, median_seconds_by_turns(contenders, repeats=5), reference="read_frames")
 
 
 def whole_clip(path: Path) -> np.ndarray:

@@ -9,8 +9,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TQDM_DISABLE", "1")
 
 import pytest
+from hypothesis import settings
 
 from reaffect import paths
+
+# The same examples in every run, and no limit on time: a loaded machine is not a fault.
+settings.register_profile("reaffect", deadline=None, derandomize=True)
+settings.load_profile("reaffect")
 
 
 @pytest.fixture(scope="session")

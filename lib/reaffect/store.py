@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from reaffect import paths
 from reaffect.errors import InputError
@@ -92,12 +92,11 @@ class Store:
         failed: dict[str, str] = {}
         if missing:
             _describe(folder, recipe)
-        with tqdm(total=len(missing), desc=name, disable=not missing) as progress:
-            for start in range(0, len(missing), batch_size):
-                batch = dict(islice(missing.items(), start, start + batch_size))
-                failed |= _fill(folder, batch, function, strict)
-                progress.update(len(batch))
-        if missing:
+            with tqdm(total=len(missing), desc=name) as progress:
+                for start in range(0, len(missing), batch_size):
+                    batch = dict(islice(missing.items(), start, start + batch_size))
+                    failed |= _fill(folder, batch, function, strict)
+                    progress.update(len(batch))
             stored = _read(folder)
         problems |= {item: failed[k] for item, k in keys.items() if k in failed}
         values = {item: stored[k] for item, k in keys.items() if k in stored}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm.auto import trange
+from tqdm import trange
 
 from reaffect.errors import InputError
 from reaffect.metrics import mean_pearson

@@ -21,7 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from reaffect import media
 from reaffect.corpora.hume import COLUMNS, EMOTIONS

@@ -18,7 +18,7 @@ import torch
 from scipy.stats import norm
 from threadpoolctl import threadpool_limits
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from reaffect.synthetic import faces, reactions
 

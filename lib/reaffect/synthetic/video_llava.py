@@ -52,7 +52,7 @@ CHAT_TEMPLATE = (
 NOTE = "training.json"
 """In the checkpoint's folder: the recipe, its fingerprint and the losses."""
 
-ASKED = (0.4, 0.4, 0.2)
+ASKED = (0.375, 0.375, 0.25)
 """How often a lesson asks for each of the two descriptions and for scores.
 
 Scores are taught seldom, and from the noisy self-reports, the only truth that a real corpus has. Greedy answers then
@@ -110,7 +110,7 @@ def build(folder: str | Path, *, seed: int = 20240607, recipe: Recipe = DEFAULT,
     """
     folder = Path(folder)
     wanted = fingerprint(asdict(recipe), seed, *SOURCES)
-    if folder.exists() and _trained(folder)["fingerprint"] == wanted:
+    if folder.exists() and _fingerprint_of(folder) == wanted:
         return folder
     aside = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}")
     try:
@@ -137,7 +137,7 @@ def assemble(recipe: Recipe, *, seed: int) -> tuple[VideoLlavaForConditionalGene
     }
     processor = VideoLlavaProcessor(
         image_processor=VideoLlavaImageProcessor(**seen),
-        video_processor=VideoLlavaVideoProcessor(**seen),
+        video_processor=VideoLlavaVideoProcessor(**seen, num_frames=recipe.frames),
         tokenizer=tokenizer,
         patch_size=recipe.patch,
         vision_feature_select_strategy="default",
@@ -299,11 +299,11 @@ def _texts(rng: np.random.Generator) -> Iterator[str]:
         yield " " + answers.scores(emotions)
 
 
-def _trained(folder: Path) -> dict:
-    """The note in a checkpoint that `build` made."""
+def _fingerprint_of(folder: Path) -> str:
+    """What was built into a checkpoint's folder."""
     try:
-        return json.loads((folder / NOTE).read_text())
-    except (OSError, ValueError) as error:
+        return json.loads((folder / NOTE).read_text())["fingerprint"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(
             f"{folder} exists and is no checkpoint built here (no readable {NOTE}): name another folder or remove it."
         ) from error
