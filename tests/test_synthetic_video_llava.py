@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,13 @@ strength = st.floats(0, 1)
 emotions = st.fixed_dictionaries(dict.fromkeys(EMOTIONS, strength))
 movements = st.fixed_dictionaries(dict.fromkeys(faces.UNITS, strength))
 seeds = st.integers(0, 2**32 - 1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other make models this small slower, many times so on a busy machine."""
+    with video_llava._one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
