@@ -3,6 +3,7 @@ PYTHON  ?= python3.11
 PROFILE ?= tiny
 CORES   ?= $(shell nproc)
 BIN     := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_DISABLE_TELEMETRY = 1
 # The licensed corpora (and everything built) lie where DATA points; without it, under data/.
 ifdef DATA
@@ -20,11 +21,12 @@ help:  ## this list
 
 install: .venv/installed  ## the environment, exactly as locked, in .venv
 .venv/installed: requirements.lock pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[0-9.]*' requirements.lock)"
-	$(BIN)/uv pip sync --require-hashes --python $(BIN)/python requirements.lock
-	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
-	touch $@
+	@echo "Installing the locked environment into .venv ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[0-9.]*' requirements.lock)"
+	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	@touch $@
 
 reproduce: install  ## every notebook of PROFILE (tiny, paper), with what it needs; results in reports/PROFILE
 	@$(SNAKEMAKE)
