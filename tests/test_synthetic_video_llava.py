@@ -25,7 +25,7 @@ from transformers import (
 from reaffect.corpora.hume import EMOTIONS
 from reaffect.errors import InputError
 from reaffect.prompts import VAIANI_PROMPTS, VAIANI_QUESTION, parse_scores
-from reaffect.synthetic import answers, faces, lessons, reactions, video_llava
+from reaffect.synthetic import answers, faces, hume, lessons, reactions, video_llava
 from reaffect.synthetic import video_llava_training as training
 from reaffect.synthetic.video_llava import Recipe
 
@@ -38,9 +38,9 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
+def on_one_thread() -> Iterator[None]:
     """Threads that wait for each other make models this small slower, many times so on a busy machine."""
-    with video_llava._one_thread():
+    with video_llava.one_thread():
         yield
 
 
@@ -213,6 +213,10 @@ def test_films_are_the_same_whatever_the_workers():
     assert one.pixels.shape == (7, 2, 3, 10, 10)
     other = lessons.Studio(2, 10, corner, 1).faces_at_random(7)
     assert not torch.equal(one.pixels, other.pixels)
+
+
+def test_films_are_timed_as_the_corpus():
+    assert (lessons.FPS, lessons.DURATION_S) == (hume.FPS, hume.DURATION_S)
 
 
 def test_strengths_are_ranks_of_the_latent_reaction():

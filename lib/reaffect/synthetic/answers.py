@@ -56,7 +56,7 @@ def describe_video(emotions: Mapping[str, float], movements: Mapping[str, float]
 
     >>> calm = dict.fromkeys(MOVEMENTS, 0.0)
     >>> describe_video({"fear": 0.9}, calm | {"jaw_drop": 0.7}, np.random.default_rng(0))
-    'Someone watches a screen and reacts, opening the mouth. They look very afraid.'
+    'Someone watches a screen and reacts, letting the jaw drop. They look very scared.'
     """
     return f"{_pick(OPENINGS, rng)}, {_movements(movements, rng)}. They look {_feelings(emotions, rng)}."
 
@@ -65,7 +65,7 @@ def describe_reaction(emotions: Mapping[str, float], movements: Mapping[str, flo
     """A description of the reaction alone; arguments as for `describe_video`.
 
     >>> describe_reaction({"amusement": 0.6, "fear": 0.1}, {"smile": 0.9}, np.random.default_rng(1))
-    'The subject appears entertained, strongly showing a smile.'
+    'The subject seems entertained, strongly showing a smile.'
     """
     verb = _pick(("looks", "seems", "appears"), rng)
     return f"The subject {verb} {_feelings(emotions, rng)}, {_movements(movements, rng)}."
@@ -74,7 +74,7 @@ def describe_reaction(emotions: Mapping[str, float], movements: Mapping[str, flo
 def scores(emotions: Mapping[str, float]) -> str:
     """The answer to the paper's question: every emotion with one decimal, in the paper's order.
 
-    >>> scores(dict.fromkeys(EMOTIONS, 0.25) | {"fear": 1.0})[-33:]
+    >>> scores(dict.fromkeys(EMOTIONS, 0.25) | {"fear": 1.0})[-35:]
     'pain: 0.2, fear: 1.0, surprise: 0.2'
     """
     return ", ".join(f"{emotion}: {emotions[emotion]:.1f}" for emotion in EMOTIONS)

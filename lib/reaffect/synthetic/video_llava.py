@@ -100,7 +100,7 @@ def build(folder: str | Path, *, seed: int = 20240607, recipe: Recipe = DEFAULT,
         folder: written aside and renamed, so that it is whole or absent.
         seed: of people, films, weights and batches; the same seed gives the same weights on one machine.
         recipe: sizes and steps.
-        workers: threads that render; training keeps to one, which loses little and gives the same weights everywhere.
+        workers: threads that render; training keeps to one, see `one_thread`.
 
     Returns:
         The folder: `AutoProcessor` and `AutoModelForImageTextToText` load it without a network.
@@ -115,7 +115,7 @@ def build(folder: str | Path, *, seed: int = 20240607, recipe: Recipe = DEFAULT,
     aside = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}")
     try:
         model, processor = assemble(recipe, seed=seed)
-        with _one_thread():
+        with one_thread():
             losses = train(model, processor, recipe, seed=seed, workers=workers)
         model.save_pretrained(aside)
         processor.save_pretrained(aside)
@@ -277,6 +277,17 @@ class Lesson:
         return describe(emotions, movements, self._rng)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread: matrices this small gain little from a second, and sums come out in one order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _conversation(question: str) -> list[dict]:
     return [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": question}]}]
 
@@ -307,14 +318,3 @@ def _fingerprint_of(folder: Path) -> str:
         raise InputError(
             f"{folder} exists and is no checkpoint built here (no readable {NOTE}): name another folder or remove it."
         ) from error
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Matrices this small gain little from a second thread, and sums come out the same on every machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
