@@ -64,7 +64,7 @@ rule video_llava:
     message:
         "Training the small Video-LLaVA"
     shell:
-        "python -m reaffect.synthetic video-llava --folder {paths.CHECKPOINTS:q}/video-llava-tiny"
+        "python -m reaffect.synthetic video-llava --folder {paths.CHECKPOINTS:q}/video-llava-tiny --workers {threads}"
 
 
 rule notebook:

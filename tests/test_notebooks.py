@@ -111,11 +111,11 @@ def agree(first: float | None, second: float | None) -> bool:
 
 
 def numbers(record, prefix: str = "") -> dict[str, float | None]:
-    """Every leaf `value` of a record by its place."""
+    """Every leaf `ours` of a record by its place."""
     if isinstance(record, dict):
         return {key: leaf for name, item in record.items() for key, leaf in numbers(item, f"{prefix}/{name}").items()}
     if isinstance(record, list):
         return {
             key: leaf for index, item in enumerate(record) for key, leaf in numbers(item, f"{prefix}/{index}").items()
         }
-    return {prefix: record} if prefix.endswith("/value") else {}
+    return {prefix: record} if prefix.endswith("/ours") else {}

@@ -24,7 +24,7 @@ VOLATILE_KEYS = [
 def normalise(file: Path) -> None:
     """Rewrites `file` in place, written aside and renamed."""
     notebook = nbformat.read(file, as_version=4)
-    notebook = strip_output(notebook, keep_output=True, keep_count=True, extra_keys=VOLATILE_KEYS)
+    notebook = strip_output(notebook, keep_output=True, keep_count=True, keep_id=True, extra_keys=VOLATILE_KEYS)
     for position, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{position:02d}"
         if cell.cell_type == "code":

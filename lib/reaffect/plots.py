@@ -70,7 +70,8 @@ def repeated_values(scores: pd.DataFrame, axes: Sequence[Axes]) -> Sequence[Axes
         axis.bar(counts.index, counts.to_numpy(), width=0.06, color=PALETTE[0])
         share = counts.max() / counts.sum() if len(counts) else 0
         axis.set_title(f"{emotion}\n{share:.0%} one value", fontsize="small")
-        axis.set(xlim=(-0.08, 1.08), xlabel="answered score", ylabel="clips")
+        axis.set(xlim=(-0.08, 1.08), xlabel="answered score")
+    axes[0].set_ylabel("clips")
     return axes
 
 
@@ -84,5 +85,6 @@ def forest(table: pd.DataFrame, axis: Axes) -> Axes:
         axis.plot(line.paper, place, "x", ms=7, color=PALETTE[3])
     axis.axvline(0, color="0.8", lw=1, zorder=0)
     axis.set_yticks(places, table["row"])
+    axis.set_ylim(-0.6, len(table) - 0.4)
     axis.set_xlabel("mean Pearson correlation   (bar 95 % interval, dots seeds, tick their mean, cross the paper)")
     return axis

@@ -16,9 +16,10 @@ def main(arguments: list[str] | None = None) -> int:
     what = parser.add_subparsers(dest="what", required=True)
     corpus = what.add_parser("hume", help="the embedded Hume-Reaction")
     corpus.add_argument("--root", type=Path, default=paths.CORPORA)
-    corpus.add_argument("--workers", type=int, default=2)
     checkpoint = what.add_parser("video-llava", help="the small Video-LLaVA")
     checkpoint.add_argument("--folder", type=Path, default=paths.CHECKPOINTS / "video-llava-tiny")
+    for command in (corpus, checkpoint):
+        command.add_argument("--workers", type=int, default=2, help="processes or threads that render")
     options = parser.parse_args(arguments)
     try:
         if options.what == "hume":
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             from reaffect.synthetic import video_llava
 
-            video_llava.build(options.folder)
+            video_llava.build(options.folder, workers=options.workers)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
