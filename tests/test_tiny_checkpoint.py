@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 
 from reaffect import mllm
 from reaffect.corpora import hume
@@ -24,7 +25,7 @@ from reaffect.training import Part, fit_probes
 
 @pytest.fixture(scope="module", autouse=True)
 def on_one_thread() -> Iterator[None]:
-    with video_llava.one_thread():
+    with video_llava.one_thread(), threadpool_limits(1, user_api="blas"):
         yield
 
 

@@ -1,0 +1,25 @@
+"""`python -m reaffect.synthetic`: builds what it is told, and says a user's mistake in one line."""
+
+from __future__ import annotations
+
+from reaffect.errors import InputError
+from reaffect.synthetic import __main__ as command
+from reaffect.synthetic import hume, video_llava
+
+
+def test_builds_where_and_with_as_many_workers_as_told(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(hume, "build", lambda root, workers: calls.append((root, workers)))
+    monkeypatch.setattr(video_llava, "build", lambda folder, workers: calls.append((folder, workers)))
+    assert command.main(["hume", "--root", str(tmp_path), "--workers", "3"]) == 0
+    assert command.main(["video-llava", "--folder", str(tmp_path / "c")]) == 0
+    assert calls == [(tmp_path, 3), (tmp_path / "c", 2)]
+
+
+def test_a_users_mistake_is_one_line(tmp_path, monkeypatch, capsys):
+    def fail(root, workers):
+        raise InputError(f"{root}: no room. Free some.")
+
+    monkeypatch.setattr(hume, "build", fail)
+    assert command.main(["hume", "--root", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"{tmp_path}: no room. Free some.\n"
