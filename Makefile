@@ -13,7 +13,7 @@ endif
 ifneq ($(PROFILE),paper)
 export HF_HUB_OFFLINE = 1
 endif
-SNAKEMAKE = $(BIN)/snakemake --cores $(CORES) --quiet host --config profile=$(PROFILE)
+SNAKEMAKE = $(BIN)/snakemake --quiet host --config profile=$(PROFILE) --cores $(CORES)
 
 .PHONY: help install reproduce embedded test lint notebooks bench lab lock clean
 help:  ## this list
