@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import dlib
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from mesh_geometry import faces_found, measure
 from reaffect.errors import InputError
 from reaffect.synthetic import assets, faces
 
-PEOPLE = 3
+PEOPLE = 6
+"""In each group of sources."""
 
 
 @pytest.fixture(scope="module")
@@ -25,15 +27,29 @@ def test_enough_sources_and_some_held_out():
     assert sum(source.unseen for source in assets.SOURCES) >= 2
 
 
-@pytest.mark.parametrize("source", assets.SOURCES, ids=lambda source: source.name)
-def test_a_second_detector_sees_each_source_in_its_box(source):
+each_source = pytest.mark.parametrize("source", assets.SOURCES, ids=lambda source: source.name)
+
+
+def around(source: assets.Source, margin: float) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+    """A source's picture cut at `margin` box widths around its box, and the box in the cut."""
     left, top, right, bottom = source.box
-    margin = (right - left) // 2
-    picture = assets.picture(source)[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin]
-    boxes = dlib.get_frontal_face_detector()(np.ascontiguousarray(picture), 1)
-    shift = (min(left, margin), min(top, margin))
-    centres = [(box.center().x - shift[0], box.center().y - shift[1]) for box in boxes]
-    assert any(0 <= x <= right - left and 0 <= y <= bottom - top for x, y in centres)
+    wide = int(margin * (right - left))
+    x, y = max(0, left - wide), max(0, top - wide)
+    cut = assets.picture(source)[y : bottom + wide, x : right + wide]
+    return np.ascontiguousarray(cut), (left - x, top - y, right - x, bottom - y)
+
+
+@each_source
+def test_a_second_detector_sees_each_source_in_its_box(source):
+    cut, (left, top, right, bottom) = around(source, 0.5)
+    centres = [box.center() for box in dlib.get_frontal_face_detector()(cut, 1)]
+    assert any(left <= centre.x <= right and top <= centre.y <= bottom for centre in centres)
+
+
+@each_source
+def test_the_cnn_sees_one_face_in_each_sources_box(source):
+    cut, _ = around(source, 0.1)
+    assert faces_found([cv2.resize(cut, (200, 200), interpolation=cv2.INTER_AREA)]) == [1]
 
 
 def test_nobody_is_shown_as_they_are(people):
@@ -48,6 +64,33 @@ def test_groups_share_no_source(people):
     held_out = {source.name for source in assets.SOURCES if source.unseen}
     assert all(set(person.texture_weights) <= held_out for person in people[PEOPLE:])
     assert not any(set(person.texture_weights) & held_out for person in people[:PEOPLE])
+
+
+@pytest.mark.parametrize("unseen", [False, True], ids=["seen", "unseen"])
+def test_no_pixel_of_the_other_group_is_shown(unseen, monkeypatch):
+    """Three of the sources stand side by side in one photo: painting over the other group's changes no head."""
+
+    def head_pixels() -> np.ndarray:
+        faces._neutral_sources.cache_clear()
+        group = faces._neutral_sources(unseen)
+        return group.textures * (faces._head_mask(group.shapes.mean(0)) > 0)[..., None]
+
+    def painted_over(source: assets.Source) -> np.ndarray:
+        picture = assets.picture(source).copy()
+        for other in assets.SOURCES:
+            if other.file == source.file and other.unseen != unseen:
+                left, top, right, bottom = other.box
+                picture[top:bottom, left:right] = (255, 0, 255)
+        return picture
+
+    everyone = [source for source in assets.SOURCES if not source.unseen]
+    predictor = dlib.shape_predictor(assets.dlib_weights("shape_predictor_68_face_landmarks.dat"))
+    rest = faces._found_shapes(everyone, predictor)  # where both groups' mouths and brows rest: two medians
+    monkeypatch.setattr(faces, "_found_shapes", lambda *_: rest)
+    before = head_pixels()
+    monkeypatch.setattr(faces, "picture", painted_over)
+    np.testing.assert_array_equal(head_pixels(), before)
+    faces._neutral_sources.cache_clear()
 
 
 def test_the_mesh_follows_planted_smiles_and_brows_and_the_cnn_finds_one_face(people):
@@ -86,6 +129,19 @@ def test_same_seed_same_film_and_another_seed_another(people):
 def test_mirroring_twice_is_the_face_itself():
     shape = np.random.default_rng(0).random((68, 2)) * faces.CANVAS
     np.testing.assert_allclose(faces._mirrored(faces._mirrored(shape)), shape)
+
+
+@each_source
+def test_mirrored_landmarks_are_those_of_the_mirrored_picture(source):
+    predictor = dlib.shape_predictor(assets.dlib_weights("shape_predictor_68_face_landmarks.dat"))
+    image, found = faces._align(assets.picture(source), source.box, predictor)
+    flipped = np.ascontiguousarray(image[:, ::-1].astype(np.uint8))
+    left, top = found.min(0)
+    right, bottom = found.max(0)
+    box = dlib.rectangle(int(faces.CANVAS - 1 - right), int(top), int(faces.CANVAS - 1 - left), int(bottom))
+    again = np.array([(point.x, point.y) for point in predictor(flipped, box).parts()])
+    off = np.linalg.norm(faces._mirrored(found) - again, axis=1) / faces.EYE_DISTANCE
+    assert np.median(off) < 0.06
 
 
 def test_missing_assets_are_named():
