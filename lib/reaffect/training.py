@@ -103,7 +103,7 @@ def fit_probes(
     held = {seed: selection_split(train.subjects, seed=seed) for seed in seeds}
     width, outputs = train.embeddings.shape[1], train.labels.shape[1]
     bank = ProbeBank([Probe(width, hidden, outputs, activation=a, seed=s) for a, s in members])
-    optimizer = torch.optim.AdamW(bank.parameters(), lr=learning_rate)
+    optimizer = torch.optim.AdamW(bank.parameters(), lr=learning_rate, fused=True)  # one pass over the weights
     x, y = _tensor(train.embeddings), _tensor(train.labels)
     evaluated = {**reported, "train": train}
     history: dict[str, list[np.ndarray]] = {name: [] for name in evaluated}
