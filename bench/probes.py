@@ -33,7 +33,7 @@ def main() -> None:
         if np.abs(one.predictions["devel"] - other.predictions["devel"]).max() > 1e-4:
             raise SystemExit(f"{one.activation}, seed {one.seed}: the two ways differ by more than 1e-4")
     contenders = {"at once": at_once, "one after another": one_after_another}
-    report("21 probes", median_seconds_by_turns(contenders, repeats=1), reference="at once")
+    report("21 probes", median_seconds_by_turns(contenders, repeats=3), reference="at once")
 
 
 if __name__ == "__main__":

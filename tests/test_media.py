@@ -362,11 +362,12 @@ def test_what_is_written_comes_back(tmp_path):
 
 
 def test_the_same_arguments_give_the_same_bytes(tmp_path):
-    written = [
-        write_video(tmp_path / name, numbered(30), 12, sine(16000), 16000).read_bytes() for name in ("a.mp4", "b.mp4")
-    ]
-    assert hashlib.sha256(written[0]).digest() == hashlib.sha256(written[1]).digest()
-    assert b" threads=1 " in written[0]  # x264's own note: its bytes change with the number of threads
+    """Camera noise and B-frames: with them x264's macroblock tree differs from call to call."""
+    film = np.stack([np.roll(numbered(1, 240, 320)[0], number, 1) for number in range(30)])
+    film = np.clip(film + np.random.default_rng(0).normal(0, 3, film.shape), 0, 255).astype(np.uint8)
+    written = {write_video(tmp_path / "a.mp4", film, 12, sine(16000), 16000).read_bytes() for _ in range(5)}
+    assert len(written) == 1
+    assert b" threads=1 " in written.pop()  # x264's own note: its bytes change with the number of threads
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):

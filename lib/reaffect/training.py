@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import trange
 
 from reaffect.errors import InputError
-from reaffect.metrics import mean_pearson
+from reaffect.metrics import pearson
 from reaffect.models.probe import Probe, ProbeBank
 
 SELECTION_SHARE = 0.2
@@ -87,7 +87,7 @@ def fit_probes(
         hidden: width of the hidden layer.
         learning_rate: of AdamW (Section 5.1: 1e-4).
         epochs: at most (Section 5.1: 50).
-        batch_size: clips a step.
+        batch_size: clips a step, to within one or two: every seed takes the same number of steps.
 
     Returns:
         Activation by activation, seed by seed.
@@ -105,19 +105,26 @@ def fit_probes(
     bank = ProbeBank([Probe(width, hidden, outputs, activation=a, seed=s) for a, s in members])
     optimizer = torch.optim.AdamW(bank.parameters(), lr=learning_rate, fused=True)  # one pass over the weights
     x, y = _tensor(train.embeddings), _tensor(train.labels)
-    evaluated = {**reported, "train": train}
-    history: dict[str, list[np.ndarray]] = {name: [] for name in evaluated}
+    chosen_on = _stacked([np.flatnonzero(held[seed]) for _, seed in members])
+    seen = {"selection": x[chosen_on]}
+    seen |= {name: _tensor(part.embeddings).expand(len(bank), -1, -1) for name, part in reported.items()}
+    history: dict[str, list[np.ndarray]] = {name: [] for name in seen}
     for epoch in trange(epochs, desc="epochs", leave=False):
-        for rows, weights in _batches(held, members, epoch, batch_size):
+        for rows, weights in _batches(held, [seed for _, seed in members], epoch, batch_size):
             error = (bank(x[rows]) - y[rows]).square().mean(2)
             # Each member's own mean over its own batch, summed: gradients do not mix.
             loss = (error * weights).sum()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        for name, part in evaluated.items():
-            history[name].append(_predict(bank, part.embeddings))
-    return [_choose(index, member, history, evaluated, held[member[1]]) for index, member in enumerate(members)]
+        with torch.no_grad():
+            for name, embeddings in seen.items():
+                history[name].append(bank(embeddings).numpy())
+    labels = {name: part.labels for name, part in reported.items()}
+    return [
+        _choose(index, member, history, {**labels, "selection": train.labels[held[member[1]]]})
+        for index, member in enumerate(members)
+    ]
 
 
 def summary(fitted: Sequence[Fitted], part: str) -> pd.DataFrame:
@@ -139,39 +146,41 @@ def summary(fitted: Sequence[Fitted], part: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _choose(index: int, member: tuple[str, int], history: dict, parts: dict[str, Part], held: np.ndarray) -> Fitted:
-    films = {name: [epoch[index] for epoch in epochs] for name, epochs in history.items()}
-    own = parts["train"].labels[held]
-    curves = {"selection": np.array([mean_pearson(own, film[held]) for film in films.pop("train")])}
-    for name, film in films.items():
-        curves[name] = np.array([mean_pearson(parts[name].labels, prediction) for prediction in film])
+def _choose(index: int, member: tuple[str, int], history: dict, labels: dict[str, np.ndarray]) -> Fitted:
+    films = {name: np.stack([epoch[index][: len(labels[name])] for epoch in run]) for name, run in history.items()}
+    curves = {name: _curve(labels[name], film) for name, film in films.items()}
     best = int(curves["selection"].argmax())
-    return Fitted(*member, curves, {name: film[best] for name, film in films.items()}, best + 1)
+    predictions = {name: film[best] for name, film in films.items() if name != "selection"}
+    return Fitted(*member, curves, predictions, best + 1)
 
 
-def _batches(held: dict[int, np.ndarray], members: list, epoch: int, batch_size: int):
+def _curve(truth: np.ndarray, film: np.ndarray) -> np.ndarray:
+    """Mean Pearson by epoch of predictions (epochs, n, k); all columns of all epochs at once."""
+    epochs, clips, columns = film.shape
+    each = pearson(np.tile(truth, epochs), film.transpose(1, 0, 2).reshape(clips, -1))
+    return each.reshape(epochs, columns).mean(1)
+
+
+def _batches(held: dict[int, np.ndarray], seeds: Sequence[int], epoch: int, batch_size: int):
     """Row numbers (members, batch) and weights of an epoch: each seed's own shuffle of its own training part.
 
-    Parts differ in size by a few clips; short ones end in rows of weight zero.
+    Selection parts differ in size by a few clips. Every seed takes the same number of steps all the same, which only
+    train's size decides: nobody's optimiser idles while a neighbour's learns. Short batches end in rows of weight zero.
     """
-    orders = {}
-    for seed, mask in held.items():
-        rows = np.flatnonzero(~mask)
-        orders[seed] = np.random.default_rng([seed, 3, epoch]).permutation(rows)
-    longest = max(map(len, orders.values()))
-    for start in range(0, longest, batch_size):
-        own = {seed: order[start : start + batch_size] for seed, order in orders.items()}
-        size = max(map(len, own.values()))
-        rows = np.stack([np.resize(own[seed], size) if len(own[seed]) else np.zeros(size, int) for _, seed in members])
-        counts = np.array([[len(own[seed])] for _, seed in members])
-        weights = (np.arange(size) < counts) / np.maximum(counts, 1)
-        yield torch.from_numpy(rows), torch.from_numpy(weights).float()
+    total = len(next(iter(held.values())))
+    steps = max(1, round((1 - SELECTION_SHARE) * total / batch_size))
+    shuffles = [np.random.default_rng([seed, 3, epoch]).permutation(np.flatnonzero(~held[seed])) for seed in held]
+    place = [list(held).index(seed) for seed in seeds]
+    for own in zip(*(np.array_split(rows, steps) for rows in shuffles), strict=True):
+        counts = np.array([[len(rows)] for rows in own])
+        rows = _stacked(own)
+        weights = torch.from_numpy((np.arange(rows.shape[1]) < counts) / np.maximum(counts, 1)).float()
+        yield rows[place], weights[place]
 
 
-@torch.no_grad()
-def _predict(bank: ProbeBank, embeddings: np.ndarray) -> np.ndarray:
-    """(members, n, k)."""
-    return bank(_tensor(embeddings).expand(len(bank), -1, -1)).numpy()
+def _stacked(rows: Sequence[np.ndarray]) -> Tensor:
+    """Row numbers as one table (members, longest); short ones end in zeros."""
+    return torch.nn.utils.rnn.pad_sequence([torch.from_numpy(each) for each in rows], batch_first=True)
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import torch
 from jaxtyping import Float
@@ -50,7 +51,7 @@ class Probe(nn.Module):
 class ProbeBank(nn.Module):
     """Many probes side by side: one batched matrix product does the work of all.
 
-    Members with the same activation stand together. A member's weights are those of the `Probe` it was made from, and
+    Put members with the same activation side by side: each run of them is one call. A member's weights are those of the `Probe` it was made from, and
     since members share no parameter, training their summed loss trains each as if it were alone.
 
     Args:
@@ -59,20 +60,18 @@ class ProbeBank(nn.Module):
 
     def __init__(self, probes: Sequence[Probe]):
         super().__init__()
-        self.activations = [probe.activation for probe in probes]
+        self.runs = [(name, len(list(run))) for name, run in groupby(probe.activation for probe in probes)]
         self.first_weight = nn.Parameter(torch.stack([probe.first.weight.detach().T for probe in probes]))
         self.first_bias = nn.Parameter(torch.stack([probe.first.bias.detach()[None] for probe in probes]))
         self.second_weight = nn.Parameter(torch.stack([probe.second.weight.detach().T for probe in probes]))
         self.second_bias = nn.Parameter(torch.stack([probe.second.bias.detach()[None] for probe in probes]))
 
     def __len__(self) -> int:
-        return len(self.activations)
+        return len(self.first_weight)
 
     def forward(self, embeddings: Float[Tensor, "members batch width"]) -> Float[Tensor, "members batch outputs"]:
         """Each member's intensities for its own batch."""
         hidden = torch.baddbmm(self.first_bias, embeddings, self.first_weight)
-        active = torch.empty_like(hidden)
-        for name in dict.fromkeys(self.activations):
-            rows = [row for row, other in enumerate(self.activations) if other == name]
-            active[rows] = ACTIVATIONS[name](hidden[rows])
+        parts = hidden.split([length for _, length in self.runs])
+        active = torch.cat([ACTIVATIONS[name](part) for (name, _), part in zip(self.runs, parts, strict=True)])
         return torch.sigmoid(torch.baddbmm(self.second_bias, active, self.second_weight))

@@ -76,9 +76,8 @@ def build(
 ) -> Path:
     """Builds `hume/` and `hume_unseen/` under `root`, or returns at once if they are there and unchanged.
 
-    The same recipe gives the same tables, people, units and sound, whatever the number of workers. Pictures agree to
-    a grey level or so on average: solvers round differently from process to process, and the codec amplifies it. A
-    killed build goes on where it stopped; a changed recipe begins anew.
+    The same recipe gives the same bytes, whatever the number of workers. A killed build goes on where it stopped; a
+    changed recipe begins anew.
 
     Args:
         root: the folder of corpora.
