@@ -21,6 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from reaffect import media
@@ -158,10 +159,14 @@ def _film(clips: list[Clip], workers: int, label: str) -> None:
     if not clips:
         return
     # A fresh interpreter a worker: forking a process that runs torch's or numba's threads can hang.
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
-    ) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
         list(tqdm(pool.map(film, clips, chunksize=CLIPS_A_SUBJECT), total=len(clips), desc=label, unit="clip"))
+
+
+def _one_thread() -> None:
+    """Processes share the cores already: threads of OpenCV and BLAS on small arrays only get in each other's way."""
+    cv2.setNumThreads(1)
+    threadpool_limits(1)
 
 
 def film(clip: Clip) -> None:

@@ -56,8 +56,8 @@ ASKED = (0.375, 0.375, 0.25)
 """How often a lesson asks for each of the two descriptions and for scores.
 
 Scores are taught seldom, and from the noisy self-reports, the only truth that a real corpus has. Greedy answers then
-fall on a few favourite values, as Vaiani et al. found; taught often and from what a face expresses, the model
-answers as well as a probe can read it (measured: mean Pearson 0.39 for either)."""
+fall on a few favourite values, as Vaiani et al. found; taught often and from what a face expresses, a prototype's
+answers came as close to the truth as a probe's."""
 
 SOURCES = [Path(__file__)]
 SOURCES += [Path(module.__file__) for module in (answers, assets, faces, lessons, prompts, reactions, scene, training)]
