@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow.feather as feather
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -127,7 +128,9 @@ def test_nan_in_a_record_comes_back(store):
     assert math.isnan(store.compute("scores", {}, ["a"], Counted(), batch_size=1).values["a"]["fear"])
 
 
-@pytest.mark.parametrize("values", [["text", {"a": 1}], [np.zeros(2), np.zeros(3)], [np.zeros((2, 2))] * 2])
+@pytest.mark.parametrize(
+    "values", [["text", {"a": 1}], [np.zeros(2), np.zeros(3)], [np.zeros((2, 2, 2))], [np.zeros((2, 2)), np.zeros(2)]]
+)
 def test_values_of_different_kinds_are_refused(store, values):
     with pytest.raises((TypeError, ValueError)):
         store.compute("mixed", {}, ["a", "b"], lambda batch: values, batch_size=2)
@@ -198,7 +201,7 @@ def test_copies_of_a_bad_clip_are_all_listed(store, tmp_path):
 
 WORKER = """
     import sys
-    import pyarrow.parquet as pq
+    import pyarrow.feather as feather
     from reaffect.store import Store
 
     def function(batch):
@@ -235,15 +238,15 @@ def test_a_kill_in_a_batch_loses_this_batch_only(tmp_path):
 
 def test_a_kill_within_a_write_leaves_nothing_that_is_read(tmp_path):
     half = """
-    whole = pq.write_table
-    def write_half(table, path):
-        whole(table, path)
+    whole = feather.write_feather
+    def write_half(table, path, **options):
+        whole(table, path, **options)
         if "c" in table["key"].to_pylist():
             with open(path, "r+b") as file:
                 file.truncate(path.stat().st_size // 2)
             print("now", flush=True)
             sys.stdin.read()
-    pq.write_table = write_half
+    feather.write_feather = write_half
     """
     kill_when_it_says_so(worker(tmp_path, "abcdef", "killed", before=textwrap.dedent(half).replace("\n", "\n    ")))
     later = Counted()
@@ -277,7 +280,7 @@ def test_two_processes_fill_one_folder_without_loss(tmp_path):
 
 def test_a_shard_that_a_disk_cut_in_half_is_computed_again(store, caplog):
     store.compute("answers", {}, list("abcdef"), Counted(), batch_size=2)
-    shards = sorted(store.folder("answers", {}).glob("*.parquet"))
+    shards = sorted(store.folder("answers", {}).glob("*.arrow"))
     shards[1].write_bytes(shards[1].read_bytes()[:100])
     later = Counted()
     values = store.compute("answers", {}, list("abcdef"), later, batch_size=2).values
@@ -286,11 +289,61 @@ def test_a_shard_that_a_disk_cut_in_half_is_computed_again(store, caplog):
     assert shards[1].name in caplog.text
 
 
-def test_vectors_lie_in_parquet_as_fixed_lists_of_float32(store):
+def test_arrays_lie_in_arrow_files_as_lists_of_float32(store):
     store.compute("embeddings", {}, ["a", "b"], lambda batch: [np.ones(3)] * 2, batch_size=2)
-    [shard] = store.folder("embeddings", {}).glob("*.parquet")
-    assert str(pq.read_schema(shard).field("vector").type).startswith("fixed_size_list<element: float")
-    assert pq.read_table(shard).to_pandas()["vector"].iloc[0].tolist() == [1, 1, 1]
+    [shard] = store.folder("embeddings", {}).glob("*.arrow")
+    table = feather.read_table(shard)
+    assert str(table.schema.field("vector").type).startswith("fixed_size_list<item: float")
+    assert table.to_pandas()["vector"].iloc[0].tolist() == [1, 1, 1]
+
+
+@given(
+    lengths=st.lists(st.integers(0, 5), min_size=1, max_size=6), width=st.integers(1, 4), batch_size=st.integers(1, 4)
+)
+def test_matrices_of_any_length_come_back(tmp_path_factory, lengths, width, batch_size):
+    arrays = [np.random.default_rng(k).normal(size=(n, width)).astype(np.float32) for k, n in enumerate(lengths)]
+    store = Store(tmp_path_factory.mktemp("store"))
+    asked = range(len(arrays))
+    computed = store.compute("features", {}, asked, lambda batch: [arrays[k] for k in batch], batch_size=batch_size)
+    for k in asked:
+        np.testing.assert_array_equal(computed.values[k], arrays[k])
+        assert computed.values[k].dtype == np.float32
+
+
+def test_arrays_are_mapped_not_copied(store):
+    value = store.compute("features", {}, "a", lambda batch: [np.ones((4, 3))], batch_size=1).values["a"]
+    assert not value.flags.owndata and not value.flags.writeable
+
+
+def test_the_next_batch_is_prepared_while_this_one_is_computed(store):
+    """The function waits for the last item of the next batch: without reading ahead it would wait in vain."""
+    ready = {item: threading.Event() for item in "abcd"}
+
+    def prepare(item):
+        ready[item].set()
+        return item.upper()
+
+    def function(batch):
+        assert ready["d"].wait(timeout=60)
+        return batch
+
+    computed = store.compute("answers", {}, list("abcd"), function, batch_size=2, prepare=prepare)
+    assert computed.values == {item: item.upper() for item in "abcd"}
+
+
+def test_an_item_that_cannot_be_prepared_is_listed_and_the_others_finish(store):
+    def prepare(item):
+        if item == "b":
+            raise InputError("b.mp4: no such file")
+        return item
+
+    asked = []
+    function = lambda batch: asked.extend(batch) or batch  # noqa: E731
+    computed = store.compute("answers", {}, list("abc"), function, batch_size=2, prepare=prepare)
+    assert computed.problems == {"b": "b.mp4: no such file"}
+    assert asked == ["a", "c"]
+    with pytest.raises(InputError, match="no such file"):
+        store.compute("answers", {}, list("abc"), function, batch_size=2, prepare=prepare, strict=True)
 
 
 # ---- fingerprints

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -182,20 +181,14 @@ class VideoMLLM:
         """Values by clip, from the store or from `function` on a batch of model inputs."""
         prompt, frames = recipe["prompt"], recipe["frames"]
 
-        def compute(batch: list[str]) -> list[Any]:
-            with ThreadPoolExecutor(min(4, len(batch))) as pool:
-                seen = list(pool.map(lambda clip: _read(clip, frames), batch))
-            good = [item for item in seen if not isinstance(item, InputError)]
-            results = iter(function(self._inputs(good, prompt)) if good else [])
-            return [item if isinstance(item, InputError) else next(results) for item in seen]
-
         computed = self.store.compute(
             name,
             {"model": self.identity, **recipe},
             [str(clip) for clip in clips],
-            compute,
+            lambda films: function(self._inputs(films, prompt)),
             batch_size=batch_size,
             key=clip_key,
+            prepare=lambda clip: _read(clip, frames),
             strict=strict,
         )
         self.problems |= computed.problems
@@ -246,12 +239,9 @@ class VideoMLLM:
         return states, (ended.cumsum(1) - ended.long() == 0).long()
 
 
-def _read(clip: str, frames: int) -> np.ndarray | InputError:
+def _read(clip: str, frames: int) -> np.ndarray:
     """A clip's frames; of a single frame, the middle one."""
-    try:
-        return media.read_frames(clip, frames) if frames > 1 else media.read_frames(clip, 3)[1:2]
-    except InputError as error:
-        return error
+    return media.read_frames(clip, frames) if frames > 1 else media.read_frames(clip, 3)[1:2]
 
 
 def _index(clips: Sequence[str | Path]) -> pd.Index:

@@ -1,8 +1,9 @@
 """Whatever is computed once (features, answers, judgements), kept in shards that are whole or absent.
 
 A folder holds the values of one recipe: `<root>/<name>/<fingerprint of the recipe>/`, with `recipe.json` for
-readers and one Parquet file a batch. A shard is written aside and renamed, under a name of its own: a kill loses
-the batch in flight and nothing else, and several processes may fill one folder at once.
+readers and one Arrow file a batch. A shard is written aside and renamed, under a name of its own: a kill loses
+the batch in flight and nothing else, and several processes may fill one folder at once. Shards are mapped into
+memory, so that arrays larger than it can be read; they are float32.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.feather as feather
 from tqdm import tqdm
 
 from reaffect import paths
@@ -26,6 +29,9 @@ from reaffect.errors import InputError
 from reaffect.fingerprint import fingerprint
 
 log = logging.getLogger(__name__)
+
+READERS = 4
+"""Threads that prepare items while the batch before them is computed."""
 
 Value = str | np.ndarray | Mapping[str, Any]
 
@@ -59,6 +65,7 @@ class Store:
         *,
         batch_size: int,
         key: Callable[[Any], str] = str,
+        prepare: Callable[[Any], Any] | None = None,
         strict: bool = False,
     ) -> Computed:
         """Values of `items`, from the store where they are there, else from `function`, and then stored.
@@ -67,11 +74,13 @@ class Store:
             name: what is computed, for example "descriptions"; the label of the progress bar.
             recipe: all that the values depend on besides the item (model, prompt, options); see `fingerprint`.
             items: what to compute, hashable; an item that is asked twice is computed once.
-            function: list of items -> as many values, each a str, a float array (d,), d and kind the same
-                throughout the recipe, or a flat dict that JSON can hold; an InputError for an item that has none.
+            function: list of items -> as many values, each a str, a float array (d,) or (rows, d), d and kind the
+                same throughout the recipe, or a flat dict that JSON can hold; an InputError for an item without one.
             batch_size: items in a call of `function`, and values in a shard.
             key: item -> its name in the store; `fingerprint.clip_key` for media files, so that a replaced file is
                 computed anew.
+            prepare: item -> what `function` gets instead; threads call it for the next batch while `function` works
+                on this one (decoding beside computing). An item for which it raises InputError has no value.
             strict: raise an item's InputError instead of listing it, once the rest of its batch is stored.
 
         Returns:
@@ -93,8 +102,7 @@ class Store:
         if missing:
             _describe(folder, recipe)
             with tqdm(total=len(missing), desc=name) as progress:
-                for start in range(0, len(missing), batch_size):
-                    batch = dict(islice(missing.items(), start, start + batch_size))
+                for batch in _ahead(missing, batch_size, prepare):
                     failed |= _fill(folder, batch, function, strict)
                     progress.update(len(batch))
             stored = _read(folder)
@@ -115,13 +123,38 @@ def _keys(items: Iterable[Any], key: Callable[[Any], str], strict: bool) -> tupl
     return keys, problems
 
 
+def _ahead(items: Mapping[str, Any], batch_size: int, prepare: Callable | None) -> Iterator[dict[str, Any]]:
+    """Batches of items by key, each item prepared, or the InputError that this raised; one batch is read ahead."""
+    parts = (dict(islice(items.items(), start, start + batch_size)) for start in range(0, len(items), batch_size))
+    if prepare is None:
+        yield from parts
+        return
+
+    def attempt(item: Any) -> Any:
+        try:
+            return prepare(item)
+        except InputError as error:
+            return error
+
+    with ThreadPoolExecutor(READERS) as pool:
+        waiting: deque = deque()
+        for part in parts:
+            waiting.append({k: pool.submit(attempt, item) for k, item in part.items()})
+            if len(waiting) > 1:
+                yield {k: future.result() for k, future in waiting.popleft().items()}
+        for part in waiting:
+            yield {k: future.result() for k, future in part.items()}
+
+
 def _fill(folder: Path, batch: Mapping[str, Any], function: Callable, strict: bool) -> dict[str, str]:
     """Compute and store one batch of items by key; return its problems by key."""
-    results = list(function(list(batch.values())))
-    if len(results) != len(batch):
-        raise ValueError(f"{len(batch)} items went into the function, {len(results)} values came out")
-    values = dict(zip(batch, results, strict=True))
-    errors = {k: values.pop(k) for k in batch if isinstance(values[k], InputError)}
+    errors = {k: item for k, item in batch.items() if isinstance(item, InputError)}
+    good = {k: item for k, item in batch.items() if k not in errors}
+    results = list(function(list(good.values()))) if good else []
+    if len(results) != len(good):
+        raise ValueError(f"{len(good)} items went into the function, {len(results)} values came out")
+    values = dict(zip(good, results, strict=True))
+    errors |= {k: values.pop(k) for k in good if isinstance(values[k], InputError)}
     if values:
         _write(folder, values)
     if strict and errors:
@@ -140,9 +173,9 @@ def _write(folder: Path, values: Mapping[str, Value]) -> None:
     kind, column = _column(list(values.values()))
     table = pa.table({"key": pa.array(list(values), pa.string()), kind: column})
     aside = folder / f"{uuid.uuid4().hex}.part"
-    pq.write_table(table, aside)
+    feather.write_feather(table, aside, compression="uncompressed")
     # the time in front: where two processes computed one key, the first result stays the valid one
-    aside.replace(folder / f"{time.time_ns():020d}-{uuid.uuid4().hex}.parquet")
+    aside.replace(folder / f"{time.time_ns():020d}-{uuid.uuid4().hex}.arrow")
 
 
 def _column(values: list[Value]) -> tuple[str, pa.Array]:
@@ -150,17 +183,24 @@ def _column(values: list[Value]) -> tuple[str, pa.Array]:
         return "text", pa.array(values, pa.string())
     if all(isinstance(value, Mapping) for value in values):
         return "record", pa.array([json.dumps(value) for value in values], pa.string())
-    vectors = np.asarray(values, np.float32)
-    if vectors.ndim != 2:
-        raise TypeError(f"a batch holds only str, only dicts or only vectors of one length, not {values!r:.200}")
-    return "vector", pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+    arrays = [np.asarray(value, np.float32) for value in values]
+    kinds = {(array.ndim, array.shape[-1:]) for array in arrays}
+    if len(kinds) > 1 or arrays[0].ndim not in (1, 2):
+        raise TypeError(f"a batch holds only str, only dicts or only arrays of one width, not {values!r:.200}")
+    width = arrays[0].shape[-1]
+    flat = pa.array(np.concatenate([array.ravel() for array in arrays]))
+    rows = pa.FixedSizeListArray.from_arrays(flat, width)
+    if arrays[0].ndim == 1:
+        return "vector", rows
+    offsets = np.cumsum([0, *(len(array) for array in arrays)])
+    return "matrix", pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), rows)
 
 
 def _read(folder: Path) -> dict[str, Value]:
     stored: dict[str, Value] = {}
-    for shard in sorted(folder.glob("*.parquet"), reverse=True):
+    for shard in sorted(folder.glob("*.arrow"), reverse=True):
         try:
-            table = pq.ParquetFile(shard).read()
+            table = feather.read_table(shard, memory_map=True)
         except (pa.ArrowInvalid, OSError) as error:
             log.warning("%s is not readable (%s): its values are computed again; delete it.", shard, error)
             continue
@@ -169,9 +209,14 @@ def _read(folder: Path) -> dict[str, Value]:
 
 
 def _values(table: pa.Table) -> Sequence[Value]:
-    kind = table.column_names[1]
-    column = table[kind].combine_chunks()
-    if kind == "vector":
-        return column.flatten().to_numpy().reshape(len(column), column.type.list_size)
-    texts = column.to_pylist()
-    return texts if kind == "text" else [json.loads(text) for text in texts]
+    kind, column = table.column_names[1], table.column(1).chunk(0)
+    match kind:
+        case "vector":
+            return column.values.to_numpy().reshape(len(column), column.type.list_size)
+        case "matrix":
+            rows = column.values
+            flat = rows.values.to_numpy().reshape(len(rows), rows.type.list_size)
+            return np.split(flat, column.offsets.to_numpy()[1:-1])
+        case "record":
+            return [json.loads(text) for text in column.to_pylist()]
+    return column.to_pylist()

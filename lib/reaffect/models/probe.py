@@ -51,8 +51,9 @@ class Probe(nn.Module):
 class ProbeBank(nn.Module):
     """Many probes side by side: one batched matrix product does the work of all.
 
-    Put members with the same activation side by side: each run of them is one call. A member's weights are those of the `Probe` it was made from, and
-    since members share no parameter, training their summed loss trains each as if it were alone.
+    Put members with the same activation side by side: each run of them is one call. A member's weights are those of the
+    `Probe` it was made from, and since members share no parameter, training their summed loss trains each as if it
+    were alone.
 
     Args:
         probes: of one shape; any activations.
