@@ -37,9 +37,7 @@ embedded: install  ## only the embedded corpora and small checkpoints
 	@$(SNAKEMAKE) embedded
 
 test: lint embedded  ## everything that proves it works
-	# Media tests hand decoders hundreds of broken files; what that may do to a process's memory stays in its own.
-	TQDM_DISABLE=1 $(BIN)/python -m pytest tests/test_media.py
-	TQDM_DISABLE=1 $(BIN)/python -m pytest --ignore=tests/test_media.py --durations=12
+	TQDM_DISABLE=1 $(BIN)/python -m pytest --durations=12
 
 lint: install
 	$(BIN)/ruff check .

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
+import subprocess
+import sys
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -346,6 +347,13 @@ def test_sound_alone_has_no_frames(tmp_path, reader):
         with pytest.raises(InputError, match="no video track"):
             read(path)
     assert len(read_waveform(path)) == 1600
+
+
+def test_torch_still_multiplies_after_media_came_first():
+    """decord2 may not put NVIDIA's BLAS before torch's own: a fresh process, for the order of imports decides."""
+    script = "from reaffect import media; import torch; print((torch.ones(64, 64) @ torch.ones(64, 64)).sum().item())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "262144.0\n"), done.stderr
 
 
 # ---- the writer

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import heapq
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import av
@@ -18,10 +20,27 @@ from jaxtyping import Float32, UInt8
 
 from reaffect.errors import InputError
 
-try:
-    import decord
-except ImportError:  # no wheel of decord2 for this platform (Intel Macs, musl): PyAV reads alone, the same frames
-    decord = None
+
+def _import_decord() -> ModuleType | None:
+    """decord2, or None where it has no wheel (Intel Macs, musl): PyAV then reads alone, the same frames.
+
+    On its import decord2 loads every CUDA library of the environment for all to see. One of them, nvblas, has an
+    sgemm that a torch imported later takes for its own, and crashes. Decoding here is on the CPU: they are hidden.
+    """
+    known = sys.modules.get("nvidia")
+    sys.modules["nvidia"] = None
+    try:
+        import decord
+    except ImportError:
+        return None
+    finally:
+        del sys.modules["nvidia"]
+        if known is not None:
+            sys.modules["nvidia"] = known
+    return decord
+
+
+decord = _import_decord()
 
 AAC_FRAME = 1024  # samples in one AAC packet
 AAC_SAMPLE_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
