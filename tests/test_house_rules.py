@@ -148,7 +148,7 @@ def test_modules_stay_under_400_lines():
 LAYERS = [
     {"errors", "paths"},
     {"prompts", "runs", "stats", "fingerprint", "metrics", "models"},
-    {"corpora", "media", "store"},
+    {"corpora", "media", "store", "extremes"},
     {"deid", "faces", "speech", "synthetic", "training"},
     {"features", "mllm", "judge", "audit"},
     {"results", "plots", "scoreboard", "study"},

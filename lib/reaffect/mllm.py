@@ -118,13 +118,43 @@ class VideoMLLM:
         """
         recipe = {"prompt": prompt, "frames": frames or self.frames, "max_new_tokens": max_new_tokens}
 
-        def answer(inputs: dict[str, Tensor]) -> list[str]:
-            sequences = self._generate(inputs, max_new_tokens).sequences
-            fresh = sequences[:, inputs["input_ids"].shape[1] :]
-            return [text.strip() for text in self.processor.batch_decode(fresh, skip_special_tokens=True)]
+        def answer(films: list[np.ndarray]) -> list[str]:
+            return self._answers(self._inputs(films, prompt), max_new_tokens)
 
         values = self._compute("answers", recipe, clips, answer, batch_size, strict)
         return pd.DataFrame({"text": [values.get(str(clip)) for clip in clips]}, index=_index(clips))
+
+    def describe_frames(
+        self,
+        clips: Sequence[str | Path],
+        prompt: str,
+        *,
+        frames: int = 32,
+        max_new_tokens: int = 128,
+        batch_size: int = 4,
+        strict: bool = False,
+    ) -> pd.DataFrame:
+        """Describes single frames (Vaiani et al. 2024, Section 4.3, LLaVA): one column a frame, 0, 1, ...
+
+        Args:
+            clips: video files.
+            prompt: what is asked of every frame.
+            frames: equidistant, first and last included.
+            max_new_tokens, strict: as for `describe`.
+            batch_size: clips asked together; the model sees `frames` times as many pictures at once.
+        """
+        recipe = {"prompt": prompt, "frames": frames, "max_new_tokens": max_new_tokens, "each frame": True}
+
+        def answer(films: list[np.ndarray]) -> list[dict[str, str]]:
+            inputs = self._inputs([frame[None] for film in films for frame in film], prompt)
+            texts = self._answers(inputs, max_new_tokens)
+            return [
+                {str(frame): texts[start + frame] for frame in range(frames)} for start in range(0, len(texts), frames)
+            ]
+
+        values = self._compute("answers", recipe, clips, answer, batch_size, strict)
+        columns = [str(frame) for frame in range(frames)]
+        return pd.DataFrame([values.get(str(clip), {}) for clip in clips], index=_index(clips), columns=columns)
 
     def score(self, clips: Sequence[str | Path], prompt: str, emotions: Sequence[str], **options: Any) -> pd.DataFrame:
         """Asks for scores and reads them from the answer: one column an emotion in [0, 1] or NaN, and `text`.
@@ -167,7 +197,8 @@ class VideoMLLM:
         recipe = {"prompt": prompt, "frames": frames or self.frames, "tokens": tokens}
         recipe |= {"max_new_tokens": max_new_tokens} if tokens == "answer" else {}
 
-        def pool(inputs: dict[str, Tensor]) -> np.ndarray:
+        def pool(films: list[np.ndarray]) -> np.ndarray:
+            inputs = self._inputs(films, prompt)
             states, mask = self._answer_states(inputs, max_new_tokens) if tokens == "answer" else self._states(inputs)
             mean = (states.float() * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
             return mean.cpu().numpy()
@@ -178,17 +209,15 @@ class VideoMLLM:
         return pd.DataFrame(np.stack([values.get(str(clip), missing) for clip in clips]), index=_index(clips))
 
     def _compute(self, name, recipe, clips, function, batch_size, strict) -> dict[str, Any]:
-        """Values by clip, from the store or from `function` on a batch of model inputs."""
-        prompt, frames = recipe["prompt"], recipe["frames"]
-
+        """Values by clip, from the store or from `function` on a batch of films."""
         computed = self.store.compute(
             name,
             {"model": self.identity, **recipe},
             [str(clip) for clip in clips],
-            lambda films: function(self._inputs(films, prompt)),
+            function,
             batch_size=batch_size,
             key=clip_key,
-            prepare=lambda clip: _read(clip, frames),
+            prepare=lambda clip: _read(clip, recipe["frames"]),
             strict=strict,
         )
         self.problems |= computed.problems
@@ -214,6 +243,11 @@ class VideoMLLM:
             name: value.to(self.network.dtype) if torch.is_tensor(value) and value.is_floating_point() else value
             for name, value in inputs.items()
         }
+
+    def _answers(self, inputs: dict[str, Tensor], max_new_tokens: int) -> list[str]:
+        sequences = self._generate(inputs, max_new_tokens).sequences
+        fresh = sequences[:, inputs["input_ids"].shape[1] :]
+        return [text.strip() for text in self.processor.batch_decode(fresh, skip_special_tokens=True)]
 
     @torch.inference_mode()
     def _generate(self, inputs: dict[str, Tensor], max_new_tokens: int, **options: Any) -> Any:

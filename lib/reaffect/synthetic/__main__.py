@@ -18,22 +18,41 @@ def main(arguments: list[str] | None = None) -> int:
     corpus.add_argument("--root", type=Path, default=paths.CORPORA)
     checkpoint = what.add_parser("video-llava", help="the small Video-LLaVA")
     checkpoint.add_argument("--folder", type=Path, default=paths.CHECKPOINTS / "video-llava-tiny")
-    for command in (corpus, checkpoint):
+    images = what.add_parser("image-models", help="the small LLaVA, CLIP and vision tower, from the small Video-LLaVA")
+    images.add_argument("--root", type=Path, default=paths.CHECKPOINTS)
+    images.add_argument("--video-llava", type=Path, default=paths.CHECKPOINTS / "video-llava-tiny")
+    voice = what.add_parser("wavlm", help="the small WavLM")
+    voice.add_argument("--folder", type=Path, default=paths.CHECKPOINTS / "wavlm-tiny")
+    for command in (corpus, checkpoint, images):
         command.add_argument("--workers", type=int, default=2, help="processes or threads that render")
     options = parser.parse_args(arguments)
     try:
-        if options.what == "hume":
-            from reaffect.synthetic import hume
-
-            hume.build(options.root, workers=options.workers)
-        else:
-            from reaffect.synthetic import video_llava
-
-            video_llava.build(options.folder, workers=options.workers)
+        _build(options)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def _build(options: argparse.Namespace) -> None:
+    # each builder takes seconds to import: only the one that is asked for
+    match options.what:
+        case "hume":
+            from reaffect.synthetic import hume
+
+            hume.build(options.root, workers=options.workers)
+        case "video-llava":
+            from reaffect.synthetic import video_llava
+
+            video_llava.build(options.folder, workers=options.workers)
+        case "image-models":
+            from reaffect.synthetic import image_models
+
+            image_models.build(options.root, video_llava=options.video_llava, workers=options.workers)
+        case "wavlm":
+            from reaffect.synthetic import wavlm
+
+            wavlm.build(options.folder)
 
 
 if __name__ == "__main__":

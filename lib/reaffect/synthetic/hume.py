@@ -24,11 +24,12 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from reaffect import faces as detectors
 from reaffect import media
 from reaffect.corpora.hume import COLUMNS, EMOTIONS
 from reaffect.errors import InputError
 from reaffect.fingerprint import fingerprint
-from reaffect.synthetic import assets, faces, reactions, scene, speech
+from reaffect.synthetic import assets, faces, hume_feats, reactions, scene, speech
 
 FPS = 12
 SIZE = (320, 240)
@@ -36,7 +37,8 @@ SAMPLE_RATE = 16_000
 DURATION_S = (3.0, 5.0)
 CLIPS_A_SUBJECT = 3
 
-SOURCES = [Path(module.__file__) for module in (assets, faces, reactions, scene, speech)] + [Path(__file__)]
+SOURCES = [Path(__file__)]
+SOURCES += [Path(module.__file__) for module in (assets, detectors, faces, hume_feats, reactions, scene, speech)]
 """Modules that decide what is built: a change in them makes another corpus."""
 
 
@@ -120,7 +122,8 @@ def _build_folder(
         (folder / "mp4").mkdir(parents=True)
         begun.write_text(mark)
     table, clips, drawn = _plan(folder, splits, held_out, recipe.seed)
-    _film([clip for clip in clips if not clip.file.exists()], workers, folder.name)
+    missing = [clip for clip in clips if not (clip.file.exists() and hume_feats.measured(folder, clip.file))]
+    _film(missing, workers, folder.name)
     table = table.assign(**dict(zip(EMOTIONS, drawn.reported.T, strict=True)))
     _write_tables(folder, table)
     _write_aside(planted, json.dumps(_planted(table, drawn, mark, recipe), indent=1))
@@ -155,7 +158,7 @@ def _plan(folder: Path, splits: Sequence[tuple[str, int]], held_out: bool, seed:
 
 
 def _film(clips: list[Clip], workers: int, label: str) -> None:
-    """Films clips side by side; neighbours share a subject, so they go to a worker together."""
+    """Films and measures clips side by side; neighbours share a subject, so they go to a worker together."""
     if not clips:
         return
     # A fresh interpreter a worker: forking a process that runs torch's or numba's threads can hang.
@@ -170,7 +173,7 @@ def _one_thread() -> None:
 
 
 def film(clip: Clip) -> None:
-    """Renders one clip with its sound and writes it."""
+    """Renders one clip with its sound, writes it, and measures what was written."""
     rng = np.random.default_rng(clip.entropy)
     duration = rng.uniform(*DURATION_S)
     frames = round(duration * FPS)
@@ -180,6 +183,7 @@ def film(clip: Clip) -> None:
     voice = str(np.random.default_rng([clip.subject, int(clip.unseen)]).choice(speech.VOICES))
     sound = speech.reaction(clip.arousal, clip.valence, frames / FPS, rng, voice=voice, sample_rate=SAMPLE_RATE)
     media.write_video(clip.file, picture, FPS, sound, SAMPLE_RATE)
+    hume_feats.measure(clip.file.parents[1], clip.file)
 
 
 @lru_cache(maxsize=4)

@@ -8,14 +8,11 @@ nothing but morphs of seven faces: what it says about anybody else means nothing
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from uuid import uuid4
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,11 +32,11 @@ from transformers import (
 
 from reaffect import prompts
 from reaffect.corpora.hume import EMOTIONS
-from reaffect.errors import InputError
 from reaffect.fingerprint import fingerprint
 from reaffect.prompts import VAIANI_PROMPTS, VAIANI_QUESTION
 from reaffect.synthetic import answers, assets, faces, lessons, reactions, scene
 from reaffect.synthetic import video_llava_training as training
+from reaffect.synthetic.checkpoints import ensure
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ message['role'].upper() + ': ' }}"
@@ -48,9 +45,6 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
 )
 """As the released Video-LLaVA has it: `USER: <video>\\n{question} ASSISTANT:`."""
-
-NOTE = "training.json"
-"""In the checkpoint's folder: the recipe, its fingerprint and the losses."""
 
 ASKED = (0.375, 0.375, 0.25)
 """How often a lesson asks for each of the two descriptions and for scores.
@@ -100,7 +94,7 @@ def build(folder: str | Path, *, seed: int = 20240607, recipe: Recipe = DEFAULT,
         folder: written aside and renamed, so that it is whole or absent.
         seed: of people, films, weights and batches; the same seed gives the same weights on one machine.
         recipe: sizes and steps.
-        workers: threads that render; training keeps to one, see `one_thread`.
+        workers: threads that render; training keeps to one, see `checkpoints`.
 
     Returns:
         The folder: `AutoProcessor` and `AutoModelForImageTextToText` load it without a network.
@@ -108,24 +102,15 @@ def build(folder: str | Path, *, seed: int = 20240607, recipe: Recipe = DEFAULT,
     Raises:
         InputError: the folder holds something else.
     """
-    folder = Path(folder)
-    wanted = fingerprint(asdict(recipe), seed, *SOURCES)
-    if folder.exists() and _fingerprint_of(folder) == wanted:
-        return folder
-    aside = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}")
-    try:
+
+    def make(aside: Path) -> dict[str, Any]:
         model, processor = assemble(recipe, seed=seed)
-        with one_thread():
-            losses = train(model, processor, recipe, seed=seed, workers=workers)
+        losses = train(model, processor, recipe, seed=seed, workers=workers)
         model.save_pretrained(aside)
         processor.save_pretrained(aside)
-        note = {"fingerprint": wanted, "seed": seed, "recipe": asdict(recipe), "losses": losses}
-        (aside / NOTE).write_text(json.dumps(note, indent=1))
-        shutil.rmtree(folder, ignore_errors=True)
-        aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return folder
+        return {"seed": seed, "recipe": asdict(recipe), "losses": losses}
+
+    return ensure(folder, fingerprint(asdict(recipe), seed, *SOURCES), make)
 
 
 def assemble(recipe: Recipe, *, seed: int) -> tuple[VideoLlavaForConditionalGeneration, VideoLlavaProcessor]:
@@ -277,17 +262,6 @@ class Lesson:
         return describe(emotions, movements, self._rng)
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """PyTorch on one thread: matrices this small gain little from a second, and sums come out in one order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _conversation(question: str) -> list[dict]:
     return [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": question}]}]
 
@@ -308,13 +282,3 @@ def _texts(rng: np.random.Generator) -> Iterator[str]:
         yield " " + answers.describe_video(emotions, movements, rng)
         yield " " + answers.describe_reaction(emotions, movements, rng)
         yield " " + answers.scores(emotions)
-
-
-def _fingerprint_of(folder: Path) -> str:
-    """What was built into a checkpoint's folder."""
-    try:
-        return json.loads((folder / NOTE).read_text())["fingerprint"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(
-            f"{folder} exists and is no checkpoint built here (no readable {NOTE}): name another folder or remove it."
-        ) from error

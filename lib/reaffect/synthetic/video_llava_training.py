@@ -56,7 +56,7 @@ def teach_tower(
     heads = nn.ModuleDict({"class": nn.Linear(width, units), "all": nn.Linear(width * tokens, units)})
     nn.init.zeros_(heads["all"].weight)
     losses = []
-    for optimise, chosen in _steps([tower, heads], len(films.pixels), steps, batch, "vision tower"):
+    for optimise, chosen in optimisation([tower, heads], len(films.pixels), steps, batch, "vision tower"):
         seen = tower(_varied(normalise(films.pixels[chosen])).flatten(0, 1), output_hidden_states=True)
         hidden, truth = seen.hidden_states[-1], films.units[chosen]
         read = [heads["class"](hidden[:, 0]), heads["all"](hidden.flatten(1))]
@@ -90,7 +90,7 @@ def teach_language(
     torch.manual_seed(seed)
     parts = [model.model.multi_modal_projector, model.model.language_model, model.lm_head]
     losses = []
-    for optimise, chosen in _steps(parts, len(features), steps, batch, "language model"):
+    for optimise, chosen in optimisation(parts, len(features), steps, batch, "language model"):
         video = model.model.multi_modal_projector(features[chosen])
         seen = {"video": BaseModelOutputWithPooling(pooler_output=video)}
         loss = model(**lesson(chosen.tolist()), mm_encoder_outputs=seen, use_cache=False).loss
@@ -138,7 +138,7 @@ def _unit_loss(read: Float[Tensor, "films frames units"], truth: Float[Tensor, "
     return error.square().mean() + CHANGE_WEIGHT * (error - error.mean(1, keepdim=True)).square().mean()
 
 
-def _steps(
+def optimisation(
     parts: list[nn.Module], films: int, steps: int, batch: int, title: str
 ) -> Iterator[tuple[Callable[[Tensor], float], Tensor]]:
     """Yields, for every step, a function that takes the loss and updates `parts`, and the films of the batch.
