@@ -12,10 +12,12 @@ LIBRARY = [path for path in (paths.ROOT / "lib/reaffect").rglob("*.py") if path 
 # keeps stamps: it would delete the real files before each call.
 HUME = paths.CORPORA / "hume.stamp"
 VIDEO_LLAVA = paths.CHECKPOINTS / "video-llava-tiny.stamp"
-EMBEDDED = [HUME, VIDEO_LLAVA]
+IMAGE_MODELS = paths.CHECKPOINTS / "image-models-tiny.stamp"
+WAVLM = paths.CHECKPOINTS / "wavlm-tiny.stamp"
+EMBEDDED = [HUME, VIDEO_LLAVA, IMAGE_MODELS, WAVLM]
 
 # What a notebook finds in the store because another has put it there.
-AFTER = {"03": ["02"], "04": ["03"]}
+AFTER = {"03": ["02"], "04": ["03"], "05": ["02", "03"], "11": ["05"]}
 
 
 def prerequisites(wildcards):
@@ -65,6 +67,31 @@ rule video_llava:
         "Training the small Video-LLaVA"
     shell:
         "python -m reaffect.synthetic video-llava --folder {paths.CHECKPOINTS:q}/video-llava-tiny --workers {threads}"
+
+
+rule image_models:
+    input:
+        SYNTHETIC,
+        VIDEO_LLAVA,
+    output:
+        touch(IMAGE_MODELS),
+    threads: workflow.cores
+    message:
+        "Making the small LLaVA, CLIP and vision tower"
+    shell:
+        "python -m reaffect.synthetic image-models --root {paths.CHECKPOINTS:q}"
+        " --video-llava {paths.CHECKPOINTS:q}/video-llava-tiny --workers {threads}"
+
+
+rule wavlm:
+    input:
+        SYNTHETIC,
+    output:
+        touch(WAVLM),
+    message:
+        "Training the small WavLM"
+    shell:
+        "python -m reaffect.synthetic wavlm --folder {paths.CHECKPOINTS:q}/wavlm-tiny"
 
 
 rule notebook:

@@ -31,7 +31,7 @@ def main() -> None:
 
     for one, other in zip(at_once(), one_after_another(), strict=True):
         if np.abs(one.predictions["devel"] - other.predictions["devel"]).max() > 1e-4:
-            raise SystemExit(f"{one.activation}, seed {one.seed}: the two ways differ by more than 1e-4")
+            raise SystemExit(f"{one.name}, seed {one.seed}: the two ways differ by more than 1e-4")
     contenders = {"at once": at_once, "one after another": one_after_another}
     report("21 probes", median_seconds_by_turns(contenders, repeats=3), reference="at once")
 

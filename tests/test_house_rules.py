@@ -25,6 +25,8 @@ def test_there_are_notebooks():
         "02_querying",
         "03_probing",
         "04_activation_ablation",
+        "05_viper_fusion",
+        "11_qualitative_confusion",
         "12_scoreboard",
     ]
 
@@ -151,7 +153,7 @@ LAYERS = [
     {"corpora", "media", "store", "extremes"},
     {"deid", "faces", "speech", "synthetic", "training"},
     {"features", "mllm", "judge", "audit"},
-    {"results", "plots", "scoreboard", "study"},
+    {"results", "plots", "scoreboard", "study", "fusion"},
     {"runner", "normalise"},
 ]
 

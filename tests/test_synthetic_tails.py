@@ -88,6 +88,14 @@ def test_a_model_that_weighs_its_text_on_other_subjects_is_not_wider_either():
     assert compared(True, 0, chosen_scale)["verdict"]["spread ratio"] == "second"
 
 
+def test_predictions_are_those_of_ridge_on_the_other_half():
+    corpus = tails.variant(True, seed=2)
+    made, (train, test) = tails.predictions(corpus), halves(corpus)
+    np.testing.assert_allclose(made.without, fitted(train, test, 0))
+    np.testing.assert_allclose(made.with_text, fitted(train, test, 1.0))
+    assert not set(made.subjects) & set(train.subjects)
+
+
 def test_shuffled_labels_give_chance():
     scores = []
     for seed in range(24):

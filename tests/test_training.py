@@ -55,10 +55,10 @@ def test_bank_of_all_activations_equals_single_probes():
 def test_training_at_once_equals_one_after_another():
     train, devel = planted(0), planted(1)
     fitted = fit_probes(train, {"devel": devel}, activations=list(ACTIVATIONS), seeds=[0, 1, 2], **OPTIONS)
-    assert [(one.activation, one.seed) for one in fitted] == [(a, s) for a in ACTIVATIONS for s in (0, 1, 2)]
+    assert [(one.name, one.seed) for one in fitted] == [(a, s) for a in ACTIVATIONS for s in (0, 1, 2)]
     x = torch.tensor(devel.embeddings).float()
     for one in fitted[::2]:
-        probe = plain_training(train, one.activation, one.seed, **{**OPTIONS, "epochs": one.epoch})
+        probe = plain_training(train, one.name, one.seed, **{**OPTIONS, "epochs": one.epoch})
         np.testing.assert_allclose(probe(x).detach().numpy(), one.predictions["devel"], atol=1e-4)
 
 

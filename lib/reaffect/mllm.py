@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
 from transformers import logging as transformers_logging
@@ -56,7 +57,7 @@ def load(model: str | Path, device: str = "auto", dtype: str = "auto") -> VideoM
         network = AutoModelForMultimodalLM.from_pretrained(
             model, dtype=getattr(torch, dtype), use_safetensors=True, device_map=None
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
             f"{model}: no video or image LLM could be loaded ({reason}). Check the name; a folder needs config.json, "

@@ -63,6 +63,101 @@ def pipeline(stages: Sequence[tuple[str, Sequence[int | str]]], axis: Axes) -> A
     return axis
 
 
+def fusion(stages: Sequence[tuple[str, Sequence[int]]], inputs: dict[str, str], axis: Axes) -> Axes:
+    """Figures 3 and 4: modalities on the left, fused frame by frame, and the Perceiver's stages after them.
+
+    Args:
+        stages: `Viper.stages`: modalities, then `fused`, and what follows, each with its shape.
+        inputs: by modality, what its features are made of.
+        axis: a wide one.
+    """
+    names = [name for name, _ in stages]
+    first = names.index("fused")
+    for row, (name, shape) in enumerate(stages[:first]):
+        y = 1 - (row + 0.5) / first
+        _box(axis, 0, y, 1.6, inputs[name], "", PALETTE[7])
+        _box(axis, 2.1, y, 1.2, name, " × ".join(map(str, shape)), PALETTE[row])
+        _arrow(axis, (1.6, y), (2.1, y))
+        _arrow(axis, (3.3, y), (3.75, 0.5))
+    for place, (name, shape) in enumerate(stages[first:]):
+        x = 3.75 + 1.75 * place
+        _box(axis, x, 0.5, 1.35, name, " × ".join(map(str, shape)), PALETTE[4 + place % 5])
+        if place:
+            _arrow(axis, (x - 0.4, 0.5), (x, 0.5))
+    axis.set(xlim=(-0.1, 3.75 + 1.75 * (len(stages) - first)), ylim=(0, 1))
+    axis.axis("off")
+    return axis
+
+
+def _box(axis: Axes, x: float, y: float, width: float, title: str, shape: str, colour: tuple) -> None:
+    axis.add_patch(FancyBboxPatch((x, y - 0.085), width, 0.17, boxstyle="round,pad=0.02", fc=(*colour, 0.25), ec="0.3"))
+    size = "small" if len(title) < 14 else "x-small"
+    axis.text(x + width / 2, y + (0.035 if shape else 0), title, ha="center", va="center", fontsize=size)
+    axis.text(x + width / 2, y - 0.045, shape, ha="center", va="center", fontsize="x-small", color="0.3")
+
+
+def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    axis.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": "0.3"})
+
+
+def confusion(counts: np.ndarray, axis: Axes, *, title: str) -> Axes:
+    """Figures 5 to 8: clips by bin of truth (rows, from below) and of prediction (columns), bins of equal width."""
+    bins = len(counts)
+    labels = [f"{edge / bins:.1f}" for edge in range(bins)]
+    options = {"annot": bins <= 10, "fmt": "d", "annot_kws": {"size": 6}, "cbar": False, "square": True}
+    sns.heatmap(counts, mask=counts == 0, cmap="mako_r", vmin=0, ax=axis, **options)
+    axis.set_facecolor("0.97")
+    axis.set_xticks(np.arange(bins), labels, fontsize="x-small")
+    axis.set_yticks(np.arange(bins), labels, fontsize="x-small", rotation=0)
+    axis.invert_yaxis()
+    axis.set(xlabel="prediction", ylabel="truth")
+    axis.set_title(title, fontsize="small")
+    return axis
+
+
+def calibration(curves: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]], axis: Axes) -> Axes:
+    """Mean truth against mean prediction, bin by bin, a line a system; dots grow with the clips in a bin.
+
+    Args:
+        curves: by system: mean prediction, mean truth and clips of each bin.
+        axis: a square one.
+    """
+    axis.plot([0, 1], [0, 1], color="0.8", lw=1, zorder=0)
+    for colour, (name, (prediction, truth, count)) in zip(PALETTE, curves.items(), strict=False):
+        some = count > 0
+        axis.plot(prediction[some], truth[some], color=colour, lw=1, label=name)
+        axis.scatter(prediction[some], truth[some], s=4 + 80 * count[some] / count.sum(), color=colour, alpha=0.6)
+    axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="mean prediction", ylabel="mean truth")
+    axis.legend(frameon=False, fontsize="small")
+    return axis
+
+
+def differences(table: pd.DataFrame, axis: Axes) -> Axes:
+    """Paired differences with their intervals, one a row of `table` (its index names them); 0 is no difference."""
+    places = np.arange(len(table))[::-1]
+    apart = (table.low > 0) | (table.high < 0)
+    colours = [PALETTE[0] if told else (0.6, 0.6, 0.6) for told in apart]
+    axis.hlines(places, table.low, table.high, color=colours, lw=3)
+    axis.scatter(table.difference, places, color="black", s=16, zorder=3)
+    axis.axvline(0, color="0.8", lw=1, zorder=0)
+    axis.set_yticks(places, table.index)
+    axis.set_xlabel("second minus first   (bar: 95 % interval over subjects; grey: not told apart)")
+    return axis
+
+
+def optimism(table: pd.DataFrame, axis: Axes) -> Axes:
+    """Two protocols a row of `table`: `ours`, and what selection on the reported part adds to it (`optimism`)."""
+    places = np.arange(len(table))[::-1]
+    axis.barh(places, table.ours, color=PALETTE[0], height=0.6, label="selected on a part of train")
+    axis.barh(
+        places, table.optimism, left=table.ours, color=PALETTE[1], height=0.6, label="added by selection on devel"
+    )
+    axis.set_yticks(places, table["row"])
+    axis.set_xlabel("mean Pearson correlation on devel")
+    axis.legend(frameon=False, fontsize="small", loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    return axis
+
+
 def repeated_values(scores: pd.DataFrame, axes: Sequence[Axes]) -> Sequence[Axes]:
     """How often each answered value occurs, an axis an emotion, with the share of the most frequent one."""
     for axis, emotion in zip(axes, scores.columns, strict=True):

@@ -144,6 +144,23 @@ def records(profile: str) -> list[dict[str, Any]]:
     return [json.loads(file.read_text()) for file in sorted((paths.REPORTS / profile).glob("[0-9][0-9].json"))]
 
 
+def recorded(exhibit: str, *, profile: str, notebooks: Sequence[str]) -> list[dict[str, Any]]:
+    """Our numbers of an exhibit as earlier notebooks recorded them, in the form that `compare` takes.
+
+    Args:
+        exhibit: such as 'vaiani2024 Table 3'.
+        profile: the folder under `reports/`.
+        notebooks: two digits each; one without a record adds nothing.
+    """
+    found = []
+    for content in records(profile):
+        lines = content["exhibits"].get(exhibit, []) if content["notebook"] in notebooks else []
+        for line in (line for line in lines if line["ours"] is not None and line["paper"] is not None):
+            interval = Interval(*(math.nan if line[end] is None else line[end] for end in ("low", "high")))
+            found.append(measured(line["row"], line["column"], line["ours"], interval=interval, seeds=line["seeds"]))
+    return found
+
+
 def round_all(value: Any) -> Any:
     """A number, or each of a list, to the digits that are recorded."""
     return [round_all(item) for item in value] if isinstance(value, list) else round(float(value), DIGITS)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from reaffect import extremes
 from reaffect.metrics import mean_pearson
 from reaffect.mllm import VideoMLLM
 from reaffect.results import measured
@@ -62,6 +63,28 @@ def row(name: str, fitted: Sequence[Fitted], parts: Mapping[str, Part], part: st
     return measured(name, "mean Pearson", float(np.mean(seeds)), interval=interval, seeds=seeds)
 
 
+def by_emotion(
+    name: str, fitted: Sequence[Fitted], parts: Mapping[str, Part], part: str, emotions: Sequence[str]
+) -> list[dict[str, Any]]:
+    """A row of Table 5: Pearson's r of each emotion and their average, as `row` measures the latter."""
+    truth, subjects = parts[part].labels, parts[part].subjects
+    prediction = np.mean([one.predictions[part] for one in fitted], axis=0)
+    rows = []
+    for column, emotion in enumerate(emotions):
+        own = slice(column, column + 1)
+        seeds = [mean_pearson(truth[:, own], one.predictions[part][:, own]) for one in fitted]
+        interval = bootstrap_mean_pearson(truth[:, own], prediction[:, own], subjects)
+        rows.append(measured(name, emotion.title(), float(np.mean(seeds)), interval=interval, seeds=seeds))
+    return [*rows, {**row(name, fitted, parts, part), "column": "Average"}]
+
+
+def captions(system: str, emotion: str, prediction: np.ndarray) -> list[dict[str, Any]]:
+    """The numbers under Figures 5 to 8 for one system and emotion, and the range of most of its predictions (n,)."""
+    low, high = extremes.main_range(prediction)
+    numbers = extremes.captions(prediction)._asdict() | {"range from": low, "range to": high}
+    return [measured(f"{system}, {emotion}", column, float(value)) for column, value in numbers.items()]
+
+
 def sanity(parts: Mapping[str, Part], **options: Any) -> pd.DataFrame:
     """Mean Pearson where nothing can be known, by part: probes on shuffled labels, and the train mean."""
     shuffled = probe({**parts, "train": shuffle_labels(parts["train"], seed=0)}, **options)
@@ -88,5 +111,5 @@ def protocols(groups: Mapping[str, Sequence[Fitted]]) -> pd.DataFrame:
 
 def spread(fitted: Sequence[Fitted]) -> pd.Series:
     """Standard deviation of mean Pearson on devel between activations' means, and within one activation's seeds."""
-    scores = summary(fitted, "devel").groupby("activation").ours
+    scores = summary(fitted, "devel").groupby("name").ours
     return pd.Series({"between activations": scores.mean().std(), "between seeds": scores.std().mean()})

@@ -1,42 +1,52 @@
-"""The regression loop: AdamW on the mean squared error, the best epoch chosen on data that is not reported."""
+"""Regression loops: AdamW on the mean squared error, the best epoch chosen on data that is not reported.
+
+`fit_probes` trains many small probes at once on one vector a clip; `fit_sequences` any network on frames of a clip.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import trange
 
 from reaffect.errors import InputError
 from reaffect.metrics import pearson
 from reaffect.models.probe import Probe, ProbeBank
 
+SELECTION = "selection"
+"""Name of the part of train that is not learned from."""
+
 SELECTION_SHARE = 0.2
 """Of train's subjects, held out to choose the epoch."""
 
 
 class Part(NamedTuple):
-    """Embeddings (n, width) with labels (n, k) and the n subjects they come from."""
+    """What is known of n clips: features, labels (n, k), and the subjects that they come from."""
 
-    embeddings: np.ndarray
+    embeddings: np.ndarray | Sequence[np.ndarray]
+    """(n, width) for probes, (n, frames, width) for networks on frames, or n arrays (frames, width) of any length."""
+
     labels: np.ndarray
     subjects: np.ndarray
 
 
 class Fitted(NamedTuple):
-    """One member of a bank after training."""
+    """One network after training."""
 
-    activation: str
+    name: str
+    """The activation of a probe, or what the caller named the network."""
+
     seed: int
     curves: dict[str, np.ndarray]
     """Mean Pearson by epoch on each reported part, and on `selection`."""
 
     predictions: dict[str, np.ndarray]
-    """Of each reported part (n, k), at the epoch chosen on the selection part."""
+    """Of each reported part (n, k), at the chosen epoch."""
 
     epoch: int
     """The chosen one, from 1."""
@@ -72,12 +82,13 @@ def fit_probes(
     learning_rate: float = 1e-4,
     epochs: int = 50,
     batch_size: int = 16,
+    select_on: str = SELECTION,
 ) -> list[Fitted]:
     """Trains a probe for each activation and seed, all at once.
 
     A seed decides a probe's initial weights, its batch order, and which subjects of train choose its epoch; none
-    of that depends on its neighbours. The epoch is the one with the highest mean Pearson on the selection part. The
-    curves on the reported parts are kept so that the optimism of choosing on them can be shown.
+    of that depends on its neighbours. The epoch is the one with the highest mean Pearson on `select_on`. The curves on
+    the reported parts are kept so that the optimism of choosing on them can be shown.
 
     Args:
         train: what is learned from, the selection part included.
@@ -88,6 +99,8 @@ def fit_probes(
         learning_rate: of AdamW (Section 5.1: 1e-4).
         epochs: at most (Section 5.1: 50).
         batch_size: clips a step, to within one or two: every seed takes the same number of steps.
+        select_on: what chooses the epoch: a part of train that is not learned from, or a reported part, as the
+            peers' code does, whose score is then too good.
 
     Returns:
         Activation by activation, seed by seed.
@@ -106,7 +119,7 @@ def fit_probes(
     optimizer = torch.optim.AdamW(bank.parameters(), lr=learning_rate, fused=True)  # one pass over the weights
     x, y = _tensor(train.embeddings), _tensor(train.labels)
     chosen_on = _stacked([np.flatnonzero(held[seed]) for _, seed in members])
-    seen = {"selection": x[chosen_on]}
+    seen = {SELECTION: x[chosen_on]}
     seen |= {name: _tensor(part.embeddings).expand(len(bank), -1, -1) for name, part in reported.items()}
     history: dict[str, list[np.ndarray]] = {name: [] for name in seen}
     for epoch in trange(epochs, desc="epochs", leave=False):
@@ -121,10 +134,68 @@ def fit_probes(
             for name, embeddings in seen.items():
                 history[name].append(bank(embeddings).numpy())
     labels = {name: part.labels for name, part in reported.items()}
-    return [
-        _choose(index, member, history, {**labels, "selection": train.labels[held[member[1]]]})
-        for index, member in enumerate(members)
-    ]
+    fitted = []
+    for index, (activation, seed) in enumerate(members):
+        own = {**labels, SELECTION: train.labels[held[seed]]}
+        films = {name: np.stack([epoch[index][: len(own[name])] for epoch in run]) for name, run in history.items()}
+        fitted.append(_choose(activation, seed, films, own, select_on))
+    return fitted
+
+
+def fit_sequences(
+    make: Callable[[int], nn.Module],
+    train: Part,
+    reported: dict[str, Part],
+    *,
+    name: str,
+    seeds: Sequence[int],
+    learning_rate: float,
+    epochs: int,
+    batch_size: int,
+    weight_decay: float = 0.01,
+    halve_every: int | None = None,
+    select_on: str = SELECTION,
+) -> list[Fitted]:
+    """Trains a network on frames, once for each seed.
+
+    On a GPU the forward pass runs in bfloat16; the loss is always float32.
+
+    Args:
+        make: seed -> a network that takes features (batch, frames, width) and a boolean mask (batch, frames).
+        train: what is learned from, the selection part included.
+        reported: parts to predict, by name; never looked at for any choice, unless `select_on` says so.
+        name: of the network, for readers.
+        seeds: each decides initial weights, dropout, batch order and selection part.
+        learning_rate: of AdamW.
+        epochs: at most.
+        batch_size: clips a step.
+        weight_decay: of AdamW; 0 makes it Adam.
+        halve_every: epochs after which the learning rate is halved, again and again.
+        select_on: as for `fit_probes`.
+
+    Returns:
+        Seed by seed.
+
+    Raises:
+        InputError: a value of a feature or a label is missing.
+    """
+    for part, content in {"train": train, **reported}.items():
+        bad = sum(bool(np.isnan(clip).any()) for clip in content.embeddings) + int(
+            np.isnan(content.labels).any(1).sum()
+        )
+        if bad:
+            raise InputError(f"{part}: {bad} of {len(content.labels)} clips lack a feature or a label; leave them out.")
+    rate = {"learning_rate": learning_rate, "weight_decay": weight_decay, "halve_every": halve_every}
+    fitted = []
+    for seed in seeds:
+        held = selection_split(train.subjects, seed=seed)
+        parts = {**reported, SELECTION: _rows(train, np.flatnonzero(held))}
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            films = _learn(make(seed), _rows(train, np.flatnonzero(~held)), parts, seed, epochs, batch_size, **rate)
+        labels = {part: content.labels for part, content in parts.items()}
+        fitted.append(_choose(name, seed, films, labels, select_on))
+    return fitted
 
 
 def summary(fitted: Sequence[Fitted], part: str) -> pd.DataFrame:
@@ -135,7 +206,7 @@ def summary(fitted: Sequence[Fitted], part: str) -> pd.DataFrame:
     """
     rows = [
         {
-            "activation": one.activation,
+            "name": one.name,
             "seed": one.seed,
             "epoch": one.epoch,
             "ours": one.curves[part][one.epoch - 1],
@@ -146,12 +217,16 @@ def summary(fitted: Sequence[Fitted], part: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _choose(index: int, member: tuple[str, int], history: dict, labels: dict[str, np.ndarray]) -> Fitted:
-    films = {name: np.stack([epoch[index][: len(labels[name])] for epoch in run]) for name, run in history.items()}
-    curves = {name: _curve(labels[name], film) for name, film in films.items()}
-    best = int(curves["selection"].argmax())
-    predictions = {name: film[best] for name, film in films.items() if name != "selection"}
-    return Fitted(*member, curves, predictions, best + 1)
+def _choose(
+    name: str, seed: int, films: dict[str, np.ndarray], labels: dict[str, np.ndarray], select_on: str
+) -> Fitted:
+    """Predictions (epochs, n, k) of every part, and its labels -> the network at its best epoch on `select_on`."""
+    if select_on not in films:
+        raise InputError(f"select_on is {select_on!r}; it must be one of {', '.join(films)}.")
+    curves = {part: _curve(labels[part], film) for part, film in films.items()}
+    best = int(curves[select_on].argmax())
+    predictions = {part: film[best] for part, film in films.items() if part != SELECTION}
+    return Fitted(name, seed, curves, predictions, best + 1)
 
 
 def _curve(truth: np.ndarray, film: np.ndarray) -> np.ndarray:
@@ -180,7 +255,58 @@ def _batches(held: dict[int, np.ndarray], seeds: Sequence[int], epoch: int, batc
 
 def _stacked(rows: Sequence[np.ndarray]) -> Tensor:
     """Row numbers as one table (members, longest); short ones end in zeros."""
-    return torch.nn.utils.rnn.pad_sequence([torch.from_numpy(each) for each in rows], batch_first=True)
+    return nn.utils.rnn.pad_sequence([torch.from_numpy(each) for each in rows], batch_first=True)
+
+
+def _rows(part: Part, rows: np.ndarray) -> Part:
+    return Part([part.embeddings[row] for row in rows], part.labels[rows], np.asarray(part.subjects)[rows])
+
+
+def _learn(
+    network: nn.Module,
+    train: Part,
+    parts: dict[str, Part],
+    seed: int,
+    epochs: int,
+    batch_size: int,
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    halve_every: int | None,
+) -> dict[str, np.ndarray]:
+    """Trains in place; returns predictions (epochs, n, k) of every part."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network.to(device)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, halve_every or epochs, gamma=0.5)
+    labels = _tensor(train.labels).to(device)
+    history: dict[str, list[np.ndarray]] = {name: [] for name in parts}
+    for epoch in range(epochs):
+        order = np.random.default_rng([seed, 3, epoch]).permutation(len(train.labels))
+        network.train()
+        for rows in np.split(order, range(batch_size, len(order), batch_size)):
+            predicted = _forward(network, [train.embeddings[row] for row in rows], device)
+            loss = (predicted - labels[rows]).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        schedule.step()
+        network.eval()
+        with torch.inference_mode():
+            for name, part in parts.items():
+                starts = range(0, len(part.labels), batch_size)
+                clips = (list(part.embeddings[start : start + batch_size]) for start in starts)
+                history[name].append(torch.cat([_forward(network, batch, device) for batch in clips]).cpu().numpy())
+    return {name: np.stack(run) for name, run in history.items()}
+
+
+def _forward(network: nn.Module, clips: list[np.ndarray], device: str) -> Tensor:
+    """Clips of any lengths -> float32 predictions; short ones are padded and masked."""
+    features = nn.utils.rnn.pad_sequence([_tensor(clip) for clip in clips], batch_first=True).to(device)
+    lengths = torch.tensor([len(clip) for clip in clips], device=device)
+    mask = torch.arange(features.shape[1], device=device) < lengths[:, None]
+    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+        return network(features, None if mask.all() else mask).float()
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -5,6 +5,7 @@ Two leading columns tell time and segment, in either order; the features begin i
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,7 @@ import pandas as pd
 
 from reaffect.errors import InputError
 
-META = {"timestamp", "segment_id"}
+META = ("timestamp", "segment_id")
 """Names of the two leading columns."""
 
 
@@ -42,7 +43,8 @@ def load(root: str | Path, feature: str, clips: Mapping[str, str], *, strict: bo
 
     Raises:
         InputError: names the file and the mend: no such folder, a missing or empty file, meta columns that are not the
-            two known ones, a value that is no number, a width that differs from the first file's.
+            two known ones, rows longer than the header, no features, a value that is no finite number, a width that
+            differs from the first file's.
     """
     folder = Path(root) / "c2_muse_reaction" / "feats" / feature
     if not folder.is_dir():
@@ -83,21 +85,25 @@ def write(root: str | Path, feature: str, clip: str, times_s: np.ndarray, rows: 
 
 def _read(file: Path, width: int | None) -> np.ndarray:
     try:
-        table = pd.read_csv(file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(file, index_col=False)  # else the first cell of rows too long would become their name
     except FileNotFoundError:
         raise InputError(f"{file}: no such file. Fetch the features again, or leave the clip out.") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: this is no table ({error}). Fetch the file again.") from None
-    if set(table.columns[:2]) != META:
+    if set(table.columns[:2]) != set(META):
         raise InputError(
             f"{file}: the first columns are {', '.join(table.columns[:2])}; expected {' and '.join(META)}."
         )
-    if table.empty:
+    if len(table) == 0:
         raise InputError(f"{file}: no rows. Fetch the file again, or leave the clip out.")
+    if table.shape[1] == 2:
+        raise InputError(f"{file}: no features beside {' and '.join(META)}. Fetch the file again.")
     if width is not None and table.shape[1] - 2 != width:
         raise InputError(f"{file}: {table.shape[1] - 2} features, the other files have {width}. Fetch it again.")
     rows = table.iloc[:, 2:].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
-    if np.isnan(rows).any():
-        row, column = np.argwhere(np.isnan(rows))[0]
+    if not np.isfinite(rows).all():
+        row, column = np.argwhere(~np.isfinite(rows))[0]
         raise InputError(f"{file}: row {row + 2}, column {table.columns[column + 2]!r} is no number. Fetch it again.")
     return rows

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError
+from transformers import logging as transformers_logging
 
 from reaffect import paths
 from reaffect.errors import InputError
@@ -89,13 +91,14 @@ def pretrained(auto: type, name: str, **options: Any) -> tuple[Any, str]:
     place = paths.checkpoint(name)
     if isinstance(place, Path) and not (place / "config.json").exists():
         raise InputError(f"{name}: no checkpoint at {place}. `make embedded` makes the small ones; or name another.")
+    transformers_logging.disable_progress_bar()
     try:
         model = auto.from_pretrained(place, use_safetensors=True, **options)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
             f"{name}: no {auto.__name__} could be loaded ({reason}). Check the name; offline, the hub's models must "
-            "be in its cache."
+            "be in its cache; a folder whose weights cannot be read must be fetched or made again."
         ) from error
     device = "cuda" if torch.cuda.is_available() else "cpu"
     identity = fingerprint(place) if isinstance(place, Path) else f"{name}@{model.config._commit_hash}"

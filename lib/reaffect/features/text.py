@@ -39,7 +39,8 @@ class Sentences:
         computed = self._store.compute(
             "sentences", self.recipe, sentences, self._embed, batch_size=64, key=fingerprint, strict=True
         )
-        return np.stack([computed.values[sentence] for sentence in sentences])
+        rows = [computed.values[sentence] for sentence in sentences]
+        return np.array(rows, np.float32).reshape(len(rows), self.width)  # no sentences are no rows
 
     @torch.inference_mode()
     def _embed(self, sentences: list[str]) -> list[np.ndarray]:
@@ -104,7 +105,7 @@ def by_frame(descriptions: pd.DataFrame, sentences: Sentences) -> Mapping[str, n
     """One description a frame, as from `VideoMLLM.describe_frames`: clip -> (frames, width)."""
     known = descriptions.dropna()
     rows = sentences(known.to_numpy().ravel().tolist())
-    return dict(zip(known.index, rows.reshape(*known.shape, -1), strict=True))
+    return dict(zip(known.index, rows.reshape(*known.shape, sentences.width), strict=True))
 
 
 def _pooled(output: torch.Tensor | tuple) -> torch.Tensor:

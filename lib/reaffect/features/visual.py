@@ -10,6 +10,7 @@ import torch
 from transformers import AutoImageProcessor, AutoModel
 
 from reaffect import faces, media, paths
+from reaffect.errors import InputError
 from reaffect.features.extraction import pretrained
 from reaffect.fingerprint import fingerprint
 
@@ -64,7 +65,7 @@ class FaceViT:
 
     def prepare(self, clip: str) -> torch.Tensor:
         frames = media.read_frames(clip, self.recipe["frames"])
-        points = self.landmarks[clip].reshape(len(frames), -1, 2)
+        points = _points(self.landmarks, clip, len(frames))
         seen = [
             frame if np.isnan(found).any() else faces.crop(frame, found, self.recipe["margin"])
             for frame, found in zip(frames, points, strict=True)
@@ -98,13 +99,27 @@ class ActionUnits:
         self.recipe = {"landmarks": Landmarks(frames).recipe, "at rest": fingerprint(faces.AT_REST)}
 
     def prepare(self, clip: str) -> np.ndarray:
-        return self.landmarks[clip]
+        return _points(self.landmarks, clip, self.recipe["landmarks"]["frames"])
 
     def __call__(self, prepared: list[np.ndarray]) -> list[np.ndarray]:
-        return [faces.action_units(points.reshape(len(points), -1, 2)) for points in prepared]
+        return [faces.action_units(points) for points in prepared]
 
 
 def without_face(landmarks: Mapping[str, np.ndarray]) -> dict[str, int]:
     """Clips in which some frame shows no face -> in how many."""
     counts: dict[str, Any] = {clip: int(np.isnan(points).any(1).sum()) for clip, points in landmarks.items()}
     return {clip: count for clip, count in counts.items() if count}
+
+
+def _points(landmarks: Mapping[str, np.ndarray], clip: str, frames: int) -> np.ndarray:
+    """A clip's landmarks (frames, 468, 2)."""
+    if clip not in landmarks:
+        raise InputError(
+            f"{clip}: it has no landmarks; extract `Landmarks` of it first, their problems say what failed."
+        )
+    found = landmarks[clip]
+    if len(found) != frames:
+        raise InputError(
+            f"{clip}: landmarks of {len(found)} frames, not {frames}; give both the same number of frames."
+        )
+    return found.reshape(frames, faces.POINTS, 2)

@@ -39,6 +39,10 @@ PERSON = 0.3
 """Standard deviation of what a person's looks add: a resting face can look angry."""
 
 
+PENALTY = 30.0
+"""Of `predictions`."""
+
+
 class Variant(NamedTuple):
     """`clips` clips, one a row."""
 
@@ -83,6 +87,39 @@ def variant(extra: bool, *, clips: int = 480, subjects: int = 160, seed: int = 0
     base = shown @ _mixture(rng)
     text = (told + TEXT_NOISE * rng.standard_normal(told.shape)) @ _mixture(rng)
     return Variant(base, text, drawn.reported, np.array([f"S{k:03d}" for k in person]))
+
+
+class Predictions(NamedTuple):
+    """On the half of the subjects that was not learned from."""
+
+    without: np.ndarray
+    """(clips, 7): from the base features."""
+
+    with_text: np.ndarray
+    """(clips, 7): from base and text."""
+
+    truth: np.ndarray
+    subjects: np.ndarray
+
+
+def predictions(corpus: Variant, *, penalty: float = PENALTY) -> Predictions:
+    """Ridge regression with and without the text, learned on half of the subjects and applied to the others.
+
+    Args:
+        corpus: see `variant`.
+        penalty: on the weights, in variances of a feature: more of it, narrower predictions.
+    """
+    names = np.unique(corpus.subjects)
+    learned = np.isin(corpus.subjects, names[: len(names) // 2])
+
+    def predict(features: np.ndarray) -> np.ndarray:
+        x = features - features[learned].mean(0)
+        mean = corpus.labels[learned].mean(0)
+        gram = x[learned].T @ x[learned] + penalty * x[learned].var(0).mean() * np.eye(x.shape[1])
+        return mean + x[~learned] @ np.linalg.solve(gram, x[learned].T @ (corpus.labels[learned] - mean))
+
+    both = np.hstack([corpus.base, corpus.text])
+    return Predictions(predict(corpus.base), predict(both), corpus.labels[~learned], corpus.subjects[~learned])
 
 
 def _mixture(rng: np.random.Generator) -> np.ndarray:

@@ -1,0 +1,244 @@
+"""Vaiani et al. 2024, Section 4.3, as a whole: every clip's modalities, and networks fitted on any of them.
+
+Features and fits are kept in the store: a second run computes neither, and another notebook that needs the same fit
+finds it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from reaffect import mllm, paths
+from reaffect.features import extract
+from reaffect.features.audio import XVectors
+from reaffect.features.text import NearestTemplates, Sentences, by_frame, replicated
+from reaffect.features.visual import ActionUnits, FaceViT, Landmarks, without_face
+from reaffect.fingerprint import fingerprint
+from reaffect.metrics import pearson
+from reaffect.prompts import VAIANI_PROMPTS
+from reaffect.stats import paired_mean_pearson, williams
+from reaffect.store import Store
+from reaffect.training import Fitted, Part, fit_sequences
+
+TEXTS = ("CLIP", "Video-LLaVA 1", "Video-LLaVA 2", "LLaVA")
+"""Where the text modality may come from: templates, either prompt's description of the video, or of each frame."""
+
+FAU_WIDTH = 32
+"""27 action units and expressions, zero-padded as in ViPER's released code."""
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """The frozen models that features come from, each a name for `paths.checkpoint`."""
+
+    vision: str
+    audio: str
+    clip: str
+    sentences: str
+    video_llm: str
+    image_llm: str
+    frames: int
+    max_new_tokens: int = 64
+    max_length: int = 128
+    """Tokens of a description that the text encoder reads; the paper does not say."""
+
+    store: Store = field(default_factory=Store)
+
+
+class Modalities(NamedTuple):
+    """Features (frames, width) by modality and clip."""
+
+    values: dict[str, Mapping[str, np.ndarray]]
+    """`visual`, `audio`, `fau` and the four `TEXTS`; every clip is in all of them."""
+
+    problems: dict[str, str]
+    """Clips left out, and why."""
+
+    without_face: dict[str, int]
+    """Clips with frames in which no face was found -> how many: the crop is then the whole frame, and action
+    units are those of the frame before, or of the next with a face, or 0 if there is none."""
+
+    def table(self) -> pd.DataFrame:
+        """One row a modality: frames and width of a clip's features."""
+        shapes = {name: next(iter(clips.values())).shape for name, clips in self.values.items()}
+        return pd.DataFrame.from_dict(shapes, orient="index", columns=["frames", "width"])
+
+
+def modalities(clips: Sequence[str], encoders: Encoders, *, strict: bool = False) -> Modalities:
+    """Every modality of every clip, computed once.
+
+    Args:
+        clips: media files.
+        encoders: what computes them.
+        strict: raise the first bad clip's InputError instead of leaving the clip out.
+    """
+    frames, store = encoders.frames, encoders.store
+    found = extract(Landmarks(frames), clips, store=store, strict=strict)
+    problems = dict(found.problems)
+    clips = list(found.values)
+    sentences = Sentences(encoders.sentences, max_length=encoders.max_length, store=store)
+    extractors = {
+        "visual": FaceViT(encoders.vision, found.values, frames=frames),
+        "audio": XVectors(encoders.audio, windows=frames),
+        "fau": ActionUnits(found.values, frames=frames),
+        "CLIP": NearestTemplates(encoders.clip, sentences, frames=frames),
+    }
+    values: dict[str, Mapping[str, np.ndarray]] = {}
+    for name, extractor in extractors.items():
+        extracted = extract(extractor, clips, store=store, strict=strict)
+        values[name] = extracted.values
+        problems |= extracted.problems
+    values["fau"] = {clip: _filled(units) for clip, units in values["fau"].items()}
+    values |= _descriptions(clips, encoders, sentences, problems, strict)
+    whole = [clip for clip in clips if all(clip in of for of in values.values())]
+    values = {name: {clip: of[clip] for clip in whole} for name, of in values.items()}
+    return Modalities(values, problems, without_face({clip: found.values[clip] for clip in whole}))
+
+
+def _descriptions(
+    clips: list[str], encoders: Encoders, sentences: Sentences, problems: dict[str, str], strict: bool
+) -> dict[str, Mapping[str, np.ndarray]]:
+    values: dict[str, Mapping[str, np.ndarray]] = {}
+    options = {"max_new_tokens": encoders.max_new_tokens, "strict": strict}
+    asked = mllm.load(paths.checkpoint(encoders.video_llm))
+    asked.store = encoders.store
+    for number, prompt in enumerate(VAIANI_PROMPTS, 1):
+        said = asked.describe(clips, prompt, **options)
+        values[f"Video-LLaVA {number}"] = replicated(said, sentences, frames=encoders.frames)
+    problems |= asked.problems
+    asked = mllm.load(paths.checkpoint(encoders.image_llm))
+    asked.store = encoders.store
+    said = asked.describe_frames(clips, VAIANI_PROMPTS[1], frames=encoders.frames, **options)
+    values["LLaVA"] = by_frame(said, sentences)
+    problems |= asked.problems
+    return values
+
+
+def _filled(units: np.ndarray) -> np.ndarray:
+    """Rows without a face take the last row's values before them, else the next, else 0; columns up to `FAU_WIDTH`."""
+    table = pd.DataFrame(units).ffill().bfill().fillna(0)
+    return np.pad(table.to_numpy(np.float32), ((0, 0), (0, FAU_WIDTH - units.shape[1])))
+
+
+def parts(
+    tables: Mapping[str, pd.DataFrame],
+    features: Mapping[str, Mapping[str, np.ndarray]],
+    names: Sequence[str],
+    emotions: Sequence[str],
+    *,
+    standardise: bool,
+) -> dict[str, Part]:
+    """Clips with the chosen modalities side by side, frame by frame.
+
+    Args:
+        tables: of a corpus module, by the part's name; `train` among them.
+        features: of `Modalities.values`, or any features by name and media file; clips without them are left out.
+        names: which, in the order of fusion.
+        emotions: the label columns.
+        standardise: every feature to mean 0 and standard deviation 1 over train's frames.
+    """
+    made = {}
+    for part, table in tables.items():
+        known = table[[all(clip in features[name] for name in names) for clip in table.media]]
+        fused = [np.concatenate([features[name][clip] for name in names], 1) for clip in known.media]
+        made[part] = Part(fused, known[list(emotions)].to_numpy(), known.subject.to_numpy())
+    if not standardise:
+        return made
+    rows = np.concatenate(made["train"].embeddings)
+    mean, deviation = rows.mean(0), rows.std(0)
+    deviation[deviation < 1e-6] = 1  # a constant stays at 0
+    return {
+        part: content._replace(
+            embeddings=[((clip - mean) / deviation).astype(np.float32) for clip in content.embeddings]
+        )
+        for part, content in made.items()
+    }
+
+
+def fit(
+    name: str,
+    network: type[nn.Module],
+    sizes: Mapping[str, Any],
+    parts: Mapping[str, Part],
+    *,
+    seeds: Sequence[int],
+    store: Store | None = None,
+    **options: Any,
+) -> list[Fitted]:
+    """Fits a network for each seed on `train` and predicts every other part; from the store where it was done before.
+
+    Args:
+        name: for readers.
+        network: such as `Viper`; takes `sizes` and `seed`.
+        sizes: its arguments.
+        parts: see `parts`.
+        seeds: one fit each.
+        store: by default the one under `paths.STORE`.
+        options: for `training.fit_sequences`.
+    """
+    reported = {part: content for part, content in parts.items() if part != "train"}
+    content = {part: [np.concatenate(of.embeddings), of.labels, list(of.subjects)] for part, of in parts.items()}
+    recipe = {"network": network.__name__, "sizes": dict(sizes), "data": fingerprint(content), **options}
+
+    def train(batch: list[int]) -> list[dict[str, Any]]:
+        [fitted] = fit_sequences(
+            lambda seed: network(**sizes, seed=seed), parts["train"], reported, name=name, seeds=batch, **options
+        )
+        return [_record(fitted)]
+
+    computed = (store or Store()).compute("fits", recipe, seeds, train, batch_size=1)
+    return [_fitted(name, seed, computed.values[seed]) for seed in seeds]
+
+
+def _record(fitted: Fitted) -> dict[str, Any]:
+    curves, predictions = (
+        {part: values.tolist() for part, values in of.items()} for of in (fitted.curves, fitted.predictions)
+    )
+    return {"curves": curves, "predictions": predictions, "epoch": fitted.epoch}
+
+
+def _fitted(name: str, seed: int, record: Mapping[str, Any]) -> Fitted:
+    curves, predictions = (
+        {part: np.array(values) for part, values in record[of].items()} for of in ("curves", "predictions")
+    )
+    return Fitted(name, seed, curves, predictions, record["epoch"])
+
+
+def mean_prediction(fitted: Sequence[Fitted], part: str) -> np.ndarray:
+    """What the seeds predict on average (n, k)."""
+    return np.mean([one.predictions[part] for one in fitted], axis=0)
+
+
+def compare_rows(
+    fits: Mapping[str, Sequence[Fitted]], pairs: Sequence[tuple[str, str]], reported: Part, part: str, *, seed: int = 0
+) -> pd.DataFrame:
+    """Which rows the data can tell apart: a paired bootstrap over subjects, with Williams' test beside it.
+
+    Args:
+        fits: by row.
+        pairs: rows to compare, second minus first.
+        reported: the part's labels and subjects.
+        part: its name.
+        seed: of the bootstrap.
+
+    Returns:
+        Columns `first`, `second`, `difference` (of mean Pearson, of the seeds' mean prediction), `low`, `high`,
+        `p`, `Williams` (how many emotions differ at 5 % by that test, which takes clips for independent), `verdict`:
+        the row that is better, or 'not told apart' where the interval includes 0.
+    """
+    truth, rows = reported.labels, []
+    for pair in pairs:
+        first, second = (mean_prediction(fits[row], part) for row in pair)
+        test = paired_mean_pearson(truth, first, second, reported.subjects, seed=seed)
+        each = zip(pearson(truth, first), pearson(truth, second), pearson(first, second), strict=True)
+        differ = sum(williams(*map(float, three), len(truth)).p < 0.05 for three in each)
+        verdict = "not told apart" if test.low <= 0 <= test.high else pair[int(test.difference > 0)]
+        rows.append(dict(zip(("first", "second"), pair, strict=True)) | test._asdict() | {"Williams": differ})
+        rows[-1]["verdict"] = verdict
+    return pd.DataFrame(rows)
