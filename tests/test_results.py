@@ -174,3 +174,14 @@ def test_shares_count_every_value_once():
     shares = plots.shares(pd.DataFrame({"fear": [0.0, 0.05, 0.95, 1.0, np.nan]}), bins=10)
     assert shares.fear.tolist() == [0.5, 0, 0, 0, 0, 0, 0, 0, 0, 0.5]
     assert shares.index[0] == "0.0 to 0.1"
+
+
+def test_numbers_of_earlier_notebooks_come_back_as_they_were_recorded(reports):
+    one = measured("ReLU", "mean Pearson", 0.25, interval=Interval(0.2, 0.3), seeds=[0.24, 0.26])
+    own = measured("mean predictor", "mean Pearson", 0.0)
+    table = results.compare("vaiani2024", "Table 4", [one, own], profile="tiny")
+    for number in ("04", "99"):
+        results.record(number, {"vaiani2024 Table 4": table}, profile="tiny", card={})
+    found = results.recorded("vaiani2024 Table 4", profile="tiny", notebooks=["04", "05"])
+    assert found == [one], "neither rows that were not run, nor ours only, nor another notebook's"
+    assert results.recorded("vaiani2024 Table 3", profile="tiny", notebooks=["04"]) == []
