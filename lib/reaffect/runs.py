@@ -96,9 +96,14 @@ class Run:
         self._started = time.monotonic()
         seed_everything(self.seeds[0] if self.seeds else 0)
 
-    def card(self) -> dict[str, Any]:
-        """What ran, on what: versions, hardware, commit, data, seeds, seconds so far and peak memory (GB)."""
+    def card(self, **counted: int) -> dict[str, Any]:
+        """What ran, on what: versions, hardware, commit, data, seeds, seconds so far and peak memory (GB).
+
+        Args:
+            counted: what a reader of the numbers should know happened so often, such as clips left out.
+        """
         card = {
+            **({"counted": counted} if counted else {}),
             "notebook": self.notebook,
             "profile": self.profile,
             "seeds": self.seeds,

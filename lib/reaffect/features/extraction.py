@@ -77,13 +77,12 @@ def extract(
     return Extracted(computed.values, computed.problems)
 
 
-def pretrained(auto: type, name: str, **options: Any) -> tuple[Any, str]:
+def pretrained(auto: type, name: str) -> tuple[Any, str]:
     """A frozen Hugging Face model, on the GPU if there is one, and what identifies its weights.
 
     Args:
         auto: such as `AutoModel`.
         name: a hub id, a folder under `paths.DATA`, or `package:<name>/<folder>` for weights that a package carries.
-        options: for `from_pretrained`.
 
     Raises:
         InputError: names the model and the mend.
@@ -93,7 +92,7 @@ def pretrained(auto: type, name: str, **options: Any) -> tuple[Any, str]:
         raise InputError(f"{name}: no checkpoint at {place}. `make embedded` makes the small ones; or name another.")
     transformers_logging.disable_progress_bar()
     try:
-        model = auto.from_pretrained(place, use_safetensors=True, **options)
+        model = auto.from_pretrained(place, use_safetensors=True)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
