@@ -16,6 +16,9 @@ IMAGE_MODELS = paths.CHECKPOINTS / "image-models-tiny.stamp"
 WAVLM = paths.CHECKPOINTS / "wavlm-tiny.stamp"
 EMBEDDED = [HUME, VIDEO_LLAVA, IMAGE_MODELS, WAVLM]
 
+# The corpus and the small Video-LLaVA need nothing of each other and are made side by side.
+HALF = max(1, workflow.cores // 2)
+
 # What a notebook finds in the store because another has put it there.
 AFTER = {"03": ["02"], "04": ["03"], "05": ["02", "03"], "11": ["05"]}
 
@@ -50,7 +53,7 @@ rule hume:
         SYNTHETIC,
     output:
         touch(HUME),
-    threads: workflow.cores
+    threads: HALF
     message:
         "Building the embedded corpus hume"
     shell:
@@ -62,7 +65,7 @@ rule video_llava:
         SYNTHETIC,
     output:
         touch(VIDEO_LLAVA),
-    threads: workflow.cores
+    threads: HALF
     message:
         "Training the small Video-LLaVA"
     shell:
