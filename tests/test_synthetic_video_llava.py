@@ -25,7 +25,7 @@ from transformers import (
 from reaffect.corpora.hume import EMOTIONS
 from reaffect.errors import InputError
 from reaffect.prompts import VAIANI_PROMPTS, VAIANI_QUESTION, parse_scores
-from reaffect.synthetic import answers, faces, hume, lessons, reactions, video_llava
+from reaffect.synthetic import answers, checkpoints, faces, hume, lessons, reactions, video_llava
 from reaffect.synthetic import video_llava_training as training
 from reaffect.synthetic.video_llava import Recipe
 
@@ -40,7 +40,7 @@ seeds = st.integers(0, 2**32 - 1)
 @pytest.fixture(scope="module", autouse=True)
 def on_one_thread() -> Iterator[None]:
     """Threads that wait for each other make models this small slower, many times so on a busy machine."""
-    with video_llava.one_thread():
+    with checkpoints.one_thread():
         yield
 
 
@@ -265,7 +265,7 @@ def test_language_learns_while_the_tower_stands_still(checkpoint, processor, mod
     changed = {name for name, weight in fresh.state_dict().items() if not torch.equal(weight, before[name])}
     assert changed
     assert not [name for name in changed if "tower" in name]
-    losses = json.loads((checkpoint / video_llava.NOTE).read_text())["losses"]["language"]
+    losses = json.loads((checkpoint / checkpoints.NOTE).read_text())["losses"]["language"]
     assert len(losses) == TOY.text_steps
     assert np.mean(losses[-5:]) < 0.5 * losses[0]
 
@@ -290,7 +290,7 @@ def test_another_recipe_or_seed_replaces_it(checkpoint, tmp_path, monkeypatch):
     notes = []
     for seed, recipe in ((3, TOY), (4, TOY), (4, Recipe(text_layers=1))):
         video_llava.build(folder, seed=seed, recipe=recipe)
-        notes.append((folder / video_llava.NOTE).read_text())
+        notes.append((folder / checkpoints.NOTE).read_text())
     assert len(set(notes)) == 3
     assert AutoConfig.from_pretrained(folder).text_config.num_hidden_layers == 1
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
@@ -316,7 +316,7 @@ def test_a_failed_training_leaves_what_was_there(tmp_path, monkeypatch):
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path, content):
     (tmp_path / "thesis.tex").write_text("years of work")
     if content is not None:
-        (tmp_path / video_llava.NOTE).write_text(content)
+        (tmp_path / checkpoints.NOTE).write_text(content)
     with pytest.raises(InputError, match=r"training\.json.*name another folder or remove it"):
         video_llava.build(tmp_path, recipe=TOY)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
