@@ -11,10 +11,11 @@ LIBRARY = [path for path in (paths.ROOT / "lib/reaffect").rglob("*.py") if path 
 # Builders compare fingerprints themselves and return at once when nothing changed, so Snakemake
 # keeps stamps: it would delete the real files before each call.
 HUME = paths.CORPORA / "hume.stamp"
+EALD = paths.CORPORA / "eald.stamp"
 VIDEO_LLAVA = paths.CHECKPOINTS / "video-llava-tiny.stamp"
 IMAGE_MODELS = paths.CHECKPOINTS / "image-models-tiny.stamp"
 WAVLM = paths.CHECKPOINTS / "wavlm-tiny.stamp"
-EMBEDDED = [HUME, VIDEO_LLAVA, IMAGE_MODELS, WAVLM]
+EMBEDDED = [HUME, EALD, VIDEO_LLAVA, IMAGE_MODELS, WAVLM]
 
 # The corpus and the small Video-LLaVA need nothing of each other and are made side by side.
 HALF = max(1, workflow.cores // 2)
@@ -58,6 +59,19 @@ rule hume:
         "Building the embedded corpus hume"
     shell:
         "python -m reaffect.synthetic hume --root {paths.CORPORA:q} --workers {threads}"
+
+
+rule eald:
+    input:
+        SYNTHETIC,
+        paths.ROOT / "lib/reaffect/corpora/eald.py",
+    output:
+        touch(EALD),
+    threads: HALF
+    message:
+        "Building the embedded corpus eald"
+    shell:
+        "python -m reaffect.synthetic eald --root {paths.CORPORA:q} --workers {threads}"
 
 
 rule video_llava:

@@ -33,6 +33,20 @@ def hume_full() -> Path:
 
 
 @pytest.fixture(scope="session")
+def eald_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small embedded EALD, built for this session: four interviews of two players."""
+    from reaffect.synthetic import eald
+
+    return eald.build(tmp_path_factory.mktemp("corpora"), count=4, longest_s=10, long_s=0, workers=2)
+
+
+@pytest.fixture(scope="session")
+def eald_full() -> Path:
+    """The whole embedded EALD, as `make embedded` builds it."""
+    return built(paths.CORPORA / "eald" / "planted.json").parent
+
+
+@pytest.fixture(scope="session")
 def tiny_checkpoint() -> Path:
     """The small Video-LLaVA that `make embedded` trains."""
     return built(paths.CHECKPOINTS / "video-llava-tiny" / "config.json").parent

@@ -16,6 +16,8 @@ def main(arguments: list[str] | None = None) -> int:
     what = parser.add_subparsers(dest="what", required=True)
     corpus = what.add_parser("hume", help="the embedded Hume-Reaction")
     corpus.add_argument("--root", type=Path, default=paths.CORPORA)
+    talks = what.add_parser("eald", help="the embedded EALD")
+    talks.add_argument("--root", type=Path, default=paths.CORPORA)
     checkpoint = what.add_parser("video-llava", help="the small Video-LLaVA")
     checkpoint.add_argument("--folder", type=Path, default=paths.CHECKPOINTS / "video-llava-tiny")
     images = what.add_parser("image-models", help="the small LLaVA, CLIP and vision tower, from the small Video-LLaVA")
@@ -23,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     images.add_argument("--video-llava", type=Path, default=paths.CHECKPOINTS / "video-llava-tiny")
     voice = what.add_parser("wavlm", help="the small WavLM")
     voice.add_argument("--folder", type=Path, default=paths.CHECKPOINTS / "wavlm-tiny")
-    for command in (corpus, checkpoint, images):
+    for command in (corpus, talks, checkpoint, images):
         command.add_argument("--workers", type=int, default=2, help="processes or threads that render")
     options = parser.parse_args(arguments)
     try:
@@ -41,6 +43,10 @@ def _build(options: argparse.Namespace) -> None:
             from reaffect.synthetic import hume
 
             hume.build(options.root, workers=options.workers)
+        case "eald":
+            from reaffect.synthetic import eald
+
+            eald.build(options.root, workers=options.workers)
         case "video-llava":
             from reaffect.synthetic import video_llava
 

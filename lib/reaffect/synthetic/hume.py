@@ -8,28 +8,21 @@ which the official layout leaves empty.
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from reaffect import faces as detectors
 from reaffect import media
 from reaffect.corpora.hume import COLUMNS, EMOTIONS
 from reaffect.errors import InputError
 from reaffect.fingerprint import fingerprint
-from reaffect.synthetic import assets, faces, hume_feats, reactions, scene, speech
+from reaffect.synthetic import assets, building, faces, hume_feats, reactions, scene, speech
 
 FPS = 12
 SIZE = (320, 240)
@@ -113,21 +106,14 @@ def _build_folder(
     folder: Path, splits: Sequence[tuple[str, int]], held_out: bool, recipe: Recipe, workers: int
 ) -> None:
     mark = fingerprint({"recipe": asdict(recipe), "splits": list(splits), "code": SOURCES})
-    planted = folder / "planted.json"
-    if planted.exists() and json.loads(planted.read_text()).get("fingerprint") == mark:
+    if building.is_built(folder, mark):
         return
-    begun = folder / "building"
-    if not begun.exists() or begun.read_text() != mark:  # another recipe's remains
-        shutil.rmtree(folder, ignore_errors=True)
-        (folder / "mp4").mkdir(parents=True)
-        begun.write_text(mark)
     table, clips, drawn = _plan(folder, splits, held_out, recipe.seed)
     missing = [clip for clip in clips if not (clip.file.exists() and hume_feats.measured(folder, clip.file))]
-    _film(missing, workers, folder.name)
+    building.film_all(film, missing, workers, folder.name, together=CLIPS_A_SUBJECT)  # neighbours share a subject
     table = table.assign(**dict(zip(EMOTIONS, drawn.reported.T, strict=True)))
     _write_tables(folder, table)
-    _write_aside(planted, json.dumps(_planted(table, drawn, mark, recipe), indent=1))
-    begun.unlink()
+    building.finish(folder, _planted(table, drawn, mark, recipe))
 
 
 def _plan(folder: Path, splits: Sequence[tuple[str, int]], held_out: bool, seed: int):
@@ -157,21 +143,6 @@ def _plan(folder: Path, splits: Sequence[tuple[str, int]], held_out: bool, seed:
     return pd.DataFrame(rows), clips, drawn
 
 
-def _film(clips: list[Clip], workers: int, label: str) -> None:
-    """Films and measures clips side by side; neighbours share a subject, so they go to a worker together."""
-    if not clips:
-        return
-    # A fresh interpreter a worker: forking a process that runs torch's or numba's threads can hang.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-        list(tqdm(pool.map(film, clips, chunksize=CLIPS_A_SUBJECT), total=len(clips), desc=label, unit="clip"))
-
-
-def _one_thread() -> None:
-    """Processes share the cores already: threads of OpenCV and BLAS on small arrays only get in each other's way."""
-    cv2.setNumThreads(1)
-    threadpool_limits(1)
-
-
 def film(clip: Clip) -> None:
     """Renders one clip with its sound, writes it, and measures what was written."""
     rng = np.random.default_rng(clip.entropy)
@@ -197,11 +168,11 @@ def _write_tables(folder: Path, table: pd.DataFrame) -> None:
     official.mkdir(exist_ok=True)
     ids = "[" + table["clip"] + "]"
     partition = pd.DataFrame({"Id": ids, "Subject": table.subject, "Partition": table.split})
-    _write_aside(official / "partition.csv", partition.to_csv(index=False))
+    building.write_aside(official / "partition.csv", partition.to_csv(index=False))
     labels = table[list(EMOTIONS)].round(4).where(table.split != "test")
     labels.columns = list(COLUMNS)
     labels.insert(0, "File_ID", ids)
-    _write_aside(official / "labels.csv", labels.to_csv(index=False))
+    building.write_aside(official / "labels.csv", labels.to_csv(index=False))
 
 
 def _planted(table: pd.DataFrame, drawn: reactions.Reactions, mark: str, recipe: Recipe) -> dict[str, Any]:
@@ -224,9 +195,3 @@ def _planted(table: pd.DataFrame, drawn: reactions.Reactions, mark: str, recipe:
         "subjects": people,
         "clips": by_clip,
     }
-
-
-def _write_aside(file: Path, text: str) -> None:
-    aside = file.with_suffix(file.suffix + ".part")
-    aside.write_text(text)
-    aside.replace(file)

@@ -1,0 +1,59 @@
+"""What the builders of corpora share: staleness, workers, and files that are whole or absent."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+
+def is_built(folder: Path, mark: str) -> bool:
+    """Whether `folder` holds what the recipe with this fingerprint makes; if not, it is ready to be filled.
+
+    What a killed build of the same recipe left stays, the remains of another recipe go.
+    """
+    planted = folder / "planted.json"
+    if planted.exists() and json.loads(planted.read_text()).get("fingerprint") == mark:
+        return True
+    begun = folder / "building"
+    if not begun.exists() or begun.read_text() != mark:
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "mp4").mkdir(parents=True)
+        begun.write_text(mark)
+    return False
+
+
+def finish(folder: Path, planted: dict[str, Any]) -> None:
+    """Writes `planted.json`, with which a corpus counts as built."""
+    write_aside(folder / "planted.json", json.dumps(planted, indent=1))
+    (folder / "building").unlink()
+
+
+def write_aside(file: Path, text: str) -> None:
+    """Writes a text file under another name and renames it."""
+    aside = file.with_suffix(file.suffix + ".part")
+    aside.write_text(text)
+    aside.replace(file)
+
+
+def film_all(film: Callable[[Any], None], clips: Sequence[Any], workers: int, label: str, together: int = 1) -> None:
+    """Calls `film` on every clip in worker processes; neighbours go to a worker `together`."""
+    if not clips:
+        return
+    # A fresh interpreter a worker: forking a process that runs torch's or numba's threads can hang.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        list(tqdm(pool.map(film, clips, chunksize=together), total=len(clips), desc=label, unit="clip"))
+
+
+def _one_thread() -> None:
+    """Processes share the cores already: threads of OpenCV and BLAS on small arrays only get in each other's way."""
+    cv2.setNumThreads(1)
+    threadpool_limits(1)
