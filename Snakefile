@@ -15,7 +15,8 @@ EALD = paths.CORPORA / "eald.stamp"
 VIDEO_LLAVA = paths.CHECKPOINTS / "video-llava-tiny.stamp"
 IMAGE_MODELS = paths.CHECKPOINTS / "image-models-tiny.stamp"
 WAVLM = paths.CHECKPOINTS / "wavlm-tiny.stamp"
-EMBEDDED = [HUME, EALD, VIDEO_LLAVA, IMAGE_MODELS, WAVLM]
+SMOLLM2 = paths.CHECKPOINTS / "smollm2.stamp"
+EMBEDDED = [HUME, EALD, VIDEO_LLAVA, IMAGE_MODELS, WAVLM, SMOLLM2]
 
 # The corpus and the small Video-LLaVA need nothing of each other and are made side by side.
 HALF = max(1, workflow.cores // 2)
@@ -64,7 +65,6 @@ rule hume:
 rule eald:
     input:
         SYNTHETIC,
-        paths.ROOT / "lib/reaffect/corpora/eald.py",
     output:
         touch(EALD),
     threads: HALF
@@ -109,6 +109,17 @@ rule wavlm:
         "Training the small WavLM"
     shell:
         "python -m reaffect.synthetic wavlm --folder {paths.CHECKPOINTS:q}/wavlm-tiny"
+
+
+rule smollm2:
+    input:
+        paths.ROOT / "lib/reaffect/synthetic/smollm2.py",
+    output:
+        touch(SMOLLM2),
+    message:
+        "Unpacking SmolLM2"
+    shell:
+        "python -m reaffect.synthetic smollm2 --folder {paths.CHECKPOINTS:q}/smollm2"
 
 
 rule notebook:

@@ -52,6 +52,12 @@ def tiny_checkpoint() -> Path:
     return built(paths.CHECKPOINTS / "video-llava-tiny" / "config.json").parent
 
 
+@pytest.fixture(scope="session")
+def smollm2_folder() -> Path:
+    """SmolLM2-135M-Instruct, as `make embedded` unpacks it."""
+    return built(paths.CHECKPOINTS / "smollm2" / "config.json").parent
+
+
 def built(file: Path) -> Path:
     """`file`, or a failure that says how to make it: skipping would hide an untested half."""
     assert file.exists(), f"{file} is not built: run `make embedded`, or `make test`, which does."

@@ -25,6 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
     images.add_argument("--video-llava", type=Path, default=paths.CHECKPOINTS / "video-llava-tiny")
     voice = what.add_parser("wavlm", help="the small WavLM")
     voice.add_argument("--folder", type=Path, default=paths.CHECKPOINTS / "wavlm-tiny")
+    words = what.add_parser("smollm2", help="SmolLM2-135M-Instruct from its package, in Hugging Face format")
+    words.add_argument("--folder", type=Path, default=paths.CHECKPOINTS / "smollm2")
     for command in (corpus, talks, checkpoint, images):
         command.add_argument("--workers", type=int, default=2, help="processes or threads that render")
     options = parser.parse_args(arguments)
@@ -55,6 +57,10 @@ def _build(options: argparse.Namespace) -> None:
             from reaffect.synthetic import image_models
 
             image_models.build(options.root, video_llava=options.video_llava, workers=options.workers)
+        case "smollm2":
+            from reaffect.synthetic import smollm2
+
+            smollm2.build(options.folder)
         case "wavlm":
             from reaffect.synthetic import wavlm
 

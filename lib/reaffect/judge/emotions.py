@@ -1,0 +1,68 @@
+"""The last stage of EALD-MLLM: a judge reads what a model wrote about an interview, and names the emotion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from reaffect.errors import InputError
+from reaffect.judge.answers import parse_emotion
+from reaffect.judge.base import Judge
+from reaffect.judge.question import Question, template
+
+PROMPT = "emotion_v1"
+"""Our wording: the paper's stands in a figure only (EALD-MLLM, Fig. 5, stage 3)."""
+
+
+def emotion(judge: Judge, texts: Iterable[str], *, prompt: str = PROMPT, repairs: int = 1) -> pd.DataFrame:
+    """Emotion and confidence by a judge, for each description (EALD-MLLM, Section 3, 'LLM judgement').
+
+    An answer that `parse_emotion` cannot read is asked for again, with its complaint; what is then still unreadable
+    stays missing and is never guessed.
+
+    Args:
+        judge: who answers.
+        texts: descriptions; a Series keeps its index. One that is blank or missing is not asked about.
+        prompt: name of the prompt file.
+        repairs: how often to ask again.
+
+    Returns:
+        A row a text: `emotion` ('positive', 'negative' or missing), `score` (1 to 10 or NaN), `answer` (the last one
+        as it came, or missing), `asked` (how often), `problem` (why there is no emotion, or missing).
+
+    Raises:
+        InputError: no question can be answered; see `Judge.ask`.
+
+    >>> from reaffect.judge import Lexicon
+    >>> emotion(Lexicon(), ["She is happy and laughs.", "He is sad and cries."])[["emotion", "score"]]
+        emotion  score
+    0  positive    8.0
+    1  negative    7.0
+    """
+    series = texts if isinstance(texts, pd.Series) else pd.Series(list(texts), dtype=object)
+    form = template(prompt)
+    rows = [dict.fromkeys(("emotion", "score", "answer"), None) | {"asked": 0, "problem": NO_TEXT} for _ in series]
+    pending = {
+        place: Question(form, {"description": text})
+        for place, text in enumerate(series)
+        if isinstance(text, str) and text.strip()
+    }
+    for _ in range(1 + repairs):
+        answers = judge.ask(list(pending.values())) if pending else []
+        for place, answer in zip(list(pending), answers, strict=True):
+            rows[place] = _row(answer) | {"asked": rows[place]["asked"] + 1}
+            question = pending.pop(place)
+            if rows[place]["problem"] and isinstance(answer, str):
+                pending[place] = question._replace(complaint=rows[place]["problem"])
+    return pd.DataFrame(rows, series.index, COLUMNS).astype(COLUMNS)
+
+
+NO_TEXT = "there is no text to judge"
+COLUMNS = {"emotion": "str", "score": float, "answer": "str", "asked": int, "problem": "str"}
+
+
+def _row(answer: str | InputError) -> dict[str, object]:
+    if isinstance(answer, InputError):
+        return {"emotion": None, "score": None, "answer": None, "problem": str(answer)}
+    return parse_emotion(answer)._asdict() | {"answer": answer}
