@@ -57,6 +57,15 @@ def test_intervals_meet_their_videos_whatever_the_ids_look_like(root):
     assert table.attrs["counts"] == {"cut": 0, "joined": 0, "left out": 0}
 
 
+def test_properties_are_counted_from_the_files(root):
+    found = eald.properties(eald.load(root), eald.load_nfbl(intervals(root, (1, 0.5, 1.5, "N9"), (2, 1, 3, "N5"))))
+    assert found[["videos", "videos won", "videos lost", "NFBL"]].tolist() == [3, 2, 1, 2]
+    assert found[["width", "height", "frame rate"]].tolist() == [32, 32, 8]
+    assert found["total duration"] == pytest.approx(3 * SECONDS / 3600)
+    assert found["average duration"] == pytest.approx(SECONDS / 60)
+    assert found[["shortest NFBL", "longest NFBL"]].tolist() == [1, 2]
+
+
 def test_every_class_has_one_family_and_the_paper_s_names():
     assert set(eald.FAMILY_OF) == set(eald.NFBL)
     assert sum(map(len, eald.FAMILIES.values())) == len(eald.NFBL)

@@ -16,7 +16,7 @@ from reaffect.errors import InputError
 from reaffect.results import measured
 from reaffect.stats import Interval
 
-PAPER = paths.ROOT.parent / "shared" / "papers" / "vaiani2024_mllm_emotion.txt"
+PAPERS = paths.ROOT.parent / "shared" / "papers"
 
 
 @pytest.fixture
@@ -40,12 +40,35 @@ def test_published_numbers_are_complete_and_unique():
     assert set(table.direction) <= {"higher", "lower", "none"}
 
 
-@pytest.mark.skipif(not PAPER.exists(), reason="the papers' texts lie beside the checkout only where it is developed")
-def test_every_published_number_stands_in_the_paper():
-    text = PAPER.read_text().replace(",", "").replace("10^{-4}", "1e-4 0.0001").replace("10^{-5}", "1e-5 1e-05")
-    lines = (paths.PUBLISHED).read_text().splitlines()[1:]
-    printed = [line.split(",")[4] if '"' not in line.split(",")[2] else None for line in lines]
-    missing = {value for value in printed if value and value not in text and value not in {"0.0"}}
+def test_eald_s_numbers_are_complete_and_unique():
+    table = results.published("eald2024")
+    assert not table.duplicated(["exhibit", "row", "column"]).any()
+    sizes = table.groupby("exhibit").size().to_dict()
+    assert sizes == {
+        "Table 1": 16,  # eleven totals and five averages; '<1' and '-' are no numbers
+        "Table 2": 14,
+        "Table 3": 12,
+        "Table 4": 18,
+        "Supplement Table 1": 16,
+        "Supplement Table 2": 8,
+        "Supplement Table 3": 21,
+        "Section 4": 9,
+    }
+
+
+def test_eald_s_rows_that_are_printed_twice_agree():
+    main, more = results.published("eald2024", "Table 4"), results.published("eald2024", "Supplement Table 3")
+    both = main.merge(more, on=["row", "column"])
+    assert len(both) == len(main) and (both.value_x == both.value_y).all()
+
+
+@pytest.mark.skipif(not PAPERS.exists(), reason="the papers' texts lie beside the checkout only where it is developed")
+@pytest.mark.parametrize("paper", ["vaiani2024", "eald2024"])
+def test_every_published_number_stands_in_the_paper(paper):
+    [file] = PAPERS.glob(f"{paper[:4]}*")
+    text = file.read_text().replace(",", "").replace("10^{-4}", "1e-4 0.0001").replace("10^{-5}", "1e-5 1e-05")
+    printed = pd.read_csv(paths.PUBLISHED, dtype=str).query("paper == @paper").value
+    missing = {value for value in printed if value not in text and value != "0.0"}
     assert not {value for value in missing if value.replace(".", "").isdigit()}
 
 

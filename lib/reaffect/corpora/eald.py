@@ -149,6 +149,36 @@ def load_transcripts(root: str | Path) -> pd.DataFrame:
     return table.assign(start_s=table.start.astype(float), end_s=table.end.astype(float))[columns]
 
 
+def properties(table: pd.DataFrame, nfbl: pd.DataFrame) -> pd.Series:
+    """The properties that the paper's Table 2 and Section 2.3 print, as far as files tell them.
+
+    Args:
+        table: from `load`.
+        nfbl: from `load_nfbl`.
+
+    Returns:
+        By the paper's names; width, height and frame rate are those of most videos, durations in hours and minutes.
+    """
+    facts = pd.DataFrame([media.probe(path) for path in table.media])
+    lengths = nfbl.end_s - nfbl.start_s
+    return pd.Series(
+        {
+            "videos": len(table),
+            "videos won": table.positive.sum(),
+            "videos lost": (~table.positive).sum(),
+            "NFBL": len(nfbl),
+            "width": facts.width.mode()[0],
+            "height": facts.height.mode()[0],
+            "frame rate": facts.fps.round(2).mode()[0],
+            "total duration": facts.duration_s.sum() / 3600,
+            "average duration": facts.duration_s.mean() / 60,
+            "shortest NFBL": lengths.min(),
+            "longest NFBL": lengths.max(),
+        },
+        dtype=float,
+    )
+
+
 def clip_id(name: str) -> str:
     """An id without brackets and leading zeros.
 

@@ -27,7 +27,7 @@ DURATION_S = (20.0, 40.0)
 TRACTS = (1.0, 0.92, 1.09)
 """Factors of a vocal tract's length; with `speech.VOICES` they give 27 speakers."""
 
-SOURCES = [Path(__file__), Path(corpus.__file__)]
+SOURCES = [Path(__file__)]
 SOURCES += [Path(module.__file__) for module in (assets, faces, interviews, speech, studio)]
 """Modules that decide what is built: a change in them makes another corpus."""
 
@@ -88,7 +88,7 @@ def build(
         raise InputError("An interview needs at least 4 s for a question and an answer: longest_s >= 8, long_s >= 4.")
     recipe = Recipe(count=count, longest_s=longest_s, long_s=long_s, seed=seed)
     folder = Path(root) / "eald"
-    mark = fingerprint({"recipe": asdict(recipe), "code": SOURCES})
+    mark = fingerprint({"recipe": asdict(recipe), "nfbl": corpus.FAMILIES, "code": SOURCES})
     if building.is_built(folder, mark):
         return folder
     shots = _plan(folder, recipe)
