@@ -405,3 +405,26 @@ def test_what_cannot_be_written_is_refused(tmp_path, arguments, complaint):
     with pytest.raises(InputError, match=complaint):
         write_video(tmp_path / "clip.mp4", *arguments)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def hundred(tmp_path_factory) -> Path:
+    """A hundred numbered frames."""
+    return write_video(tmp_path_factory.mktemp("parts") / "hundred.mp4", numbered(100), 25)
+
+
+@pytest.mark.parametrize("reader", ["decord", "PyAV"])
+@pytest.mark.parametrize("span", [(0.0, 0.2), (0.35, 0.6), (0.9, 1.0), (0.5, 0.501)])
+@pytest.mark.parametrize("count", [1, 4, 40])
+def test_a_part_of_a_clip_is_what_a_slice_of_all_its_frames_is(hundred, span, count, reader, monkeypatch):
+    if reader == "PyAV":
+        monkeypatch.setattr(media, "decord", None)
+    found = numbers(read_frames(hundred, count, span=span))
+    inside = [number for number in range(100) if span[0] <= (number + 0.5) / 100 <= span[1]] or [50]
+    assert found == [inside[index] for index in frame_indices(len(inside), count)]
+
+
+@pytest.mark.parametrize("span", [(0.5, 0.5), (0.6, 0.5), (-0.1, 0.5), (0.5, 1.1)])
+def test_parts_that_are_none(hundred, span):
+    with pytest.raises(InputError, match="part"):
+        read_frames(hundred, 4, span=span)

@@ -1,4 +1,4 @@
-"""Pearson against scipy, torchmetrics and closed forms."""
+"""Scores against scipy, torchmetrics and closed forms."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import pearsonr
 from torchmetrics.functional import pearson_corrcoef
+from torchmetrics.functional.classification import (
+    binary_accuracy,
+    binary_f1_score,
+    binary_precision,
+    binary_recall,
+)
 
-from reaffect.metrics import mean_pearson, pearson
+from reaffect.metrics import binary_scores, mean_pearson, pearson
 
 
 @pytest.fixture
@@ -66,3 +72,34 @@ def test_laws(seed, scale, shift):
 def test_bad_input(truth, prediction, says):
     with pytest.raises(ValueError, match=says):
         pearson(truth, prediction)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40))
+def test_binary_scores_are_torchmetrics(pairs):
+    truth, prediction = (np.array(column, float) for column in zip(*pairs, strict=True))
+    ours = binary_scores(truth, prediction)
+    t, p = torch.tensor(truth), torch.tensor(prediction)
+    theirs = [f(p, t) for f in (binary_accuracy, binary_precision, binary_recall, binary_f1_score)]
+    np.testing.assert_allclose(ours, [float(value) for value in theirs], atol=1e-6)
+
+
+def test_binary_scores_count_a_missing_answer_as_wrong():
+    truth, prediction = np.array([1, 1, 0, 0]), np.array([1, np.nan, 0, np.nan])
+    assert binary_scores(truth, prediction) == (0.5, 1.0, 0.5, pytest.approx(2 / 3))
+
+
+def test_weights_count_items_several_times():
+    truth, prediction = np.array([1, 0, 1, 0]), np.array([1, 1, np.nan, 0])
+    weights = np.array([[2, 1, 0, 1], [1, 0, 3, 0]])
+    found = binary_scores(truth, prediction, weights=weights)
+    for row, counts in enumerate(weights):
+        expected = binary_scores(truth.repeat(counts), prediction.repeat(counts))
+        np.testing.assert_allclose([score[row] for score in found], expected)
+
+
+@pytest.mark.parametrize(
+    ("truth", "prediction"), [([1, 0], [1]), ([], []), ([1, 2], [1, 0]), ([1, 0], [0.5, 0]), ([np.nan, 1], [1, 1])]
+)
+def test_binary_scores_refuse_what_is_not_binary(truth, prediction):
+    with pytest.raises(ValueError):
+        binary_scores(np.array(truth), np.array(prediction))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -57,8 +58,14 @@ class Probe(NamedTuple):
     has_audio: bool
 
 
-def frame_indices(total: int, count: int) -> list[int]:
+WHOLE = (0.0, 1.0)
+"""A clip from its beginning to its end."""
+
+
+def frame_indices(total: int, count: int, span: tuple[float, float] = WHOLE) -> list[int]:
     """Numbers of `count` equidistant frames of a clip of `total`, the first and the last included.
+
+    Of a part only: of `span`, from and to as shares of the clip, the frames that lie in it.
 
     The k-th of K is frame k (N - 1) / (K - 1), rounded, a half upward. ViPER (Vaiani et al. 2022) takes
     round(k N / 31) for k = 0..30 and the last frame: at most one frame off, but for clips of about 32 frames and
@@ -69,17 +76,25 @@ def frame_indices(total: int, count: int) -> list[int]:
     [0, 25, 50, 74, 99]
     >>> frame_indices(3, 6)
     [0, 0, 1, 1, 2, 2]
+    >>> frame_indices(100, 3, (0.5, 0.75))
+    [50, 62, 74]
     """
     if count < 1:
         raise InputError(f"count must be at least 1, not {count}.")
+    if not 0 <= span[0] < span[1] <= 1:
+        raise InputError(f"The part {span} of a clip must lie between 0 and 1 and begin before it ends.")
+    first = min(math.floor(span[0] * total), total - 1)
+    rest = max(math.ceil(span[1] * total), first + 1) - first - 1
     if count == 1:
-        return [0]
+        return [first]
     steps = count - 1
-    return [(2 * k * (total - 1) + steps) // (2 * steps) for k in range(count)]
+    return [first + (2 * k * rest + steps) // (2 * steps) for k in range(count)]
 
 
-def read_frames(path: str | Path, count: int) -> UInt8[np.ndarray, "count height width 3"]:
-    """`count` equidistant frames of a clip, upright, RGB; see `frame_indices` for which.
+def read_frames(
+    path: str | Path, count: int, *, span: tuple[float, float] = WHOLE
+) -> UInt8[np.ndarray, "count height width 3"]:
+    """`count` equidistant frames of a clip or of a part of it, upright, RGB; see `frame_indices` for which.
 
     Equidistant in frames, not in seconds, as the papers' own samplers are: of a clip with a variable frame rate
     a stretch with more frames gives more of the sample. Read by decord, or by PyAV where that is faster or where
@@ -88,12 +103,14 @@ def read_frames(path: str | Path, count: int) -> UInt8[np.ndarray, "count height
     Raises:
         InputError: the file is missing, no video, cut off or damaged.
     """
-    with _open(path) as container:
+    with open_media(path) as container:
         layout = _layout(container, path)
     frames = None
     if layout.seekable:
-        frames = (_sparing if decord is None or _is_dense(layout, count) else _by_decord)(path, layout, count)
-    return _decode(path, layout.frames, count) if frames is None else frames
+        wanted = frame_indices(layout.frames, count, span)
+        jump = decord is not None and (span != WHOLE or not _is_dense(layout, count))
+        frames = (_by_decord if jump else _sparing)(path, layout, wanted)
+    return _decode(path, layout.frames, count, span) if frames is None else frames
 
 
 def read_waveform(path: str | Path, sample_rate: int = 16000) -> Float32[np.ndarray, " samples"]:
@@ -106,7 +123,7 @@ def read_waveform(path: str | Path, sample_rate: int = 16000) -> Float32[np.ndar
     Raises:
         InputError: the file is missing, no media file, cut off or damaged.
     """
-    with _open(path) as container:
+    with open_media(path) as container:
         if not container.streams.audio:
             return np.zeros(0, np.float32)
         track = container.streams.audio[0]
@@ -127,10 +144,10 @@ def probe(path: str | Path) -> Probe:
     Raises:
         InputError: the file is missing, no video, cut off or damaged.
     """
-    with _open(path) as container:
+    with open_media(path) as container:
         layout = _layout(container, path)
         has_audio = bool(container.streams.audio)
-    with _open(path) as container:
+    with open_media(path) as container:
         first = next(container.decode(video=0), None)
     if first is None:
         raise _undecodable(path)
@@ -140,7 +157,7 @@ def probe(path: str | Path) -> Probe:
 
 
 @contextmanager
-def _open(path: str | Path) -> Iterator[av.container.InputContainer]:
+def open_media(path: str | Path) -> Iterator[av.container.InputContainer]:
     """The file for reading; whatever is wrong with it, then or later, is an InputError."""
     path = Path(path)
     if not path.is_file():
@@ -226,36 +243,36 @@ def _is_dense(layout: _Layout, count: int) -> bool:
     return layout.frames > 8 * count and layout.key_frames < count
 
 
-def _by_decord(path: str | Path, layout: _Layout, count: int) -> np.ndarray | None:
+def _by_decord(path: str | Path, layout: _Layout, wanted: list[int]) -> np.ndarray | None:
     """The wanted frames, or None where decord cannot tell them."""
     try:
         reader = decord.VideoReader(str(path))
         if len(reader) == layout.frames:  # else it counts frames that the file hides
-            return reader.get_batch(frame_indices(layout.frames, count)).asnumpy()
+            return reader.get_batch(wanted).asnumpy()
     except (decord.DECORDError, RuntimeError):
         pass  # a format that decord does not know or a damaged file: PyAV reads it or says what is wrong
     return None
 
 
-def _sparing(path: str | Path, layout: _Layout, count: int) -> np.ndarray | None:
+def _sparing(path: str | Path, layout: _Layout, wanted: list[int]) -> np.ndarray | None:
     """The wanted frames by PyAV, which leaves out those that no other frame needs; None if one is lost."""
-    wanted = [layout.times[index] for index in frame_indices(layout.frames, count)]
-    needed, found = set(wanted), {}
-    with _open(path) as container:
+    times = [layout.times[index] for index in wanted]
+    needed, found = set(times), {}
+    with open_media(path) as container:
         track = container.streams.video[0]
         track.thread_type = "AUTO"
         for packet in container.demux(track):
             track.codec_context.skip_frame = "DEFAULT" if packet.pts in needed else "NONREF"
             found |= {frame.pts: _upright(frame) for frame in packet.decode() if frame.pts in needed}
-    return np.stack([found[time] for time in wanted]) if needed == set(found) else None
+    return np.stack([found[time] for time in times]) if needed == set(found) else None
 
 
-def _decode(path: str | Path, total: int, count: int) -> np.ndarray:
+def _decode(path: str | Path, total: int, count: int, span: tuple[float, float]) -> np.ndarray:
     """The wanted frames of a clip of `total`, by decoding all of it with PyAV."""
-    wanted = frame_indices(total, count)
+    wanted = frame_indices(total, count, span)
     found: dict[int, np.ndarray] = {}
     number = -1
-    with _open(path) as container:
+    with open_media(path) as container:
         container.streams.video[0].thread_type = "AUTO"
         for number, frame in enumerate(container.decode(video=0)):
             if number in wanted:
@@ -264,7 +281,7 @@ def _decode(path: str | Path, total: int, count: int) -> np.ndarray:
     if not decoded:
         raise _undecodable(path)
     if decoded < total:  # what comes before the first key frame of a stream that was cut without re-encoding
-        return _decode(path, decoded, count)
+        return _decode(path, decoded, count, span)
     return np.stack([found[number] for number in wanted])
 
 
@@ -349,15 +366,16 @@ def _encode(path, frames, shape, fps, waveform, sample_rate) -> None:
         options = {"preset": "veryfast", "crf": "20", "threads": "1", "x264-params": "mbtree=0"}
         video = container.add_stream("libx264", rate=rate, options=options)
         video.height, video.width, video.pix_fmt = shape[0], shape[1], "yuv420p"
-        streams = [_packets(video, _video_frames(frames, rate))]
+        streams = [encoded(video, _video_frames(frames, rate))]
         if waveform is not None:
             audio = container.add_stream("aac", rate=sample_rate, layout="mono")
-            streams.append(_packets(audio, _audio_frames(waveform, sample_rate)))
+            streams.append(encoded(audio, audio_frames(waveform, sample_rate)))
         for packet in heapq.merge(*streams, key=lambda packet: packet.dts * packet.time_base):
             container.mux(packet)
 
 
-def _packets(stream, frames: Iterable[av.frame.Frame]) -> Iterator[av.Packet]:
+def encoded(stream, frames: Iterable[av.frame.Frame]) -> Iterator[av.Packet]:
+    """The packets of an output stream's frames."""
     for frame in chain(frames, [None]):  # None flushes the encoder
         yield from stream.encode(frame)
 
@@ -369,7 +387,8 @@ def _video_frames(arrays: Iterable[np.ndarray], rate: Fraction) -> Iterator[av.V
         yield frame
 
 
-def _audio_frames(waveform: np.ndarray, sample_rate: int) -> Iterator[av.AudioFrame]:
+def audio_frames(waveform: np.ndarray, sample_rate: int) -> Iterator[av.AudioFrame]:
+    """A mono waveform, clipped to [-1, 1], in frames as long as AAC's packets."""
     samples = np.clip(np.asarray(waveform, np.float32)[None], -1, 1)
     for start in range(0, samples.shape[1], AAC_FRAME):
         chunk = np.ascontiguousarray(samples[:, start : start + AAC_FRAME])

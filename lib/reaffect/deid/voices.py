@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import librosa  # loads its parts when they are called: lpc brings numba, 150 MB
 import numpy as np
 from jaxtyping import Float
-from librosa import lpc
 
 from reaffect.errors import InputError
 
@@ -78,7 +78,7 @@ def _checked(waveform: np.ndarray, sample_rate: int, coefficient: float) -> np.n
 
 def _moved(frames: np.ndarray, coefficient: float) -> np.ndarray:
     """Frames (n, length) driven through their filters with the poles moved."""
-    filters = lpc(frames + EPS, order=ORDER)
+    filters = librosa.lpc(frames + EPS, order=ORDER)
     moved = _polynomials(_turned(_roots(filters), coefficient))
     return _drive(moved, _residual(filters, frames))
 

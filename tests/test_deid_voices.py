@@ -57,7 +57,7 @@ def test_equals_the_baseline_frame_by_frame(voice, rate, coefficient):
 
 def test_chunks_do_not_show(voice, monkeypatch):
     whole = mcadams(voice, RATE)
-    monkeypatch.setattr("reaffect.deid.CHUNK", 7)
+    monkeypatch.setattr("reaffect.deid.voices.CHUNK", 7)
     np.testing.assert_allclose(mcadams(voice, RATE), whole, atol=1e-12)
 
 
