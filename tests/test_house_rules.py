@@ -151,9 +151,9 @@ LAYERS = [
     {"errors", "paths"},
     {"prompts", "runs", "stats", "fingerprint", "metrics", "models"},
     {"corpora", "media", "store", "extremes"},
-    {"deid", "faces", "speech", "synthetic", "training"},
-    {"features", "mllm", "judge", "audit"},
-    {"results", "plots", "scoreboard", "study", "fusion"},
+    {"deid", "faces", "speech", "synthetic", "training", "linear"},
+    {"features", "mllm", "audiovisual", "judge", "audit"},
+    {"results", "plots", "scoreboard", "study", "fusion", "zero_shot"},
     {"runner", "normalise"},
 ]
 

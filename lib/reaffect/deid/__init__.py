@@ -9,7 +9,8 @@ deid.read_record(record.file)     # every frame's boxes
 from __future__ import annotations
 
 from reaffect.deid.faces import blur_faces, deidentify
+from reaffect.deid.many import Deidentified, deidentify_all
 from reaffect.deid.record import Record, read_record
 from reaffect.deid.voices import mcadams
 
-__all__ = ["Record", "blur_faces", "deidentify", "mcadams", "read_record"]
+__all__ = ["Deidentified", "Record", "blur_faces", "deidentify", "deidentify_all", "mcadams", "read_record"]
