@@ -58,6 +58,15 @@ def smollm2_folder() -> Path:
     return built(paths.CHECKPOINTS / "smollm2" / "config.json").parent
 
 
+@pytest.fixture(scope="session")
+def small_video_llama(smollm2_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small Video-LLaMA on SmolLM2, hardly taught: what it is given matters here, not what it says."""
+    from reaffect.synthetic import video_llama
+
+    recipe = video_llama.Recipe(count=12, tower_steps=3, steps=6, panda_steps=3, batch=4, panda_batch=2)
+    return video_llama.build(tmp_path_factory.mktemp("models"), smollm2=smollm2_folder, recipe=recipe)[0]
+
+
 def built(file: Path) -> Path:
     """`file`, or a failure that says how to make it: skipping would hide an untested half."""
     assert file.exists(), f"{file} is not built: run `make embedded`, or `make test`, which does."

@@ -26,6 +26,7 @@ def test_there_are_notebooks():
         "03_probing",
         "04_activation_ablation",
         "05_viper_fusion",
+        "06_deidentification",
         "11_qualitative_confusion",
         "12_scoreboard",
     ]
@@ -153,7 +154,7 @@ LAYERS = [
     {"corpora", "media", "store", "extremes"},
     {"deid", "faces", "speech", "synthetic", "training", "linear"},
     {"features", "mllm", "audiovisual", "judge", "audit"},
-    {"results", "plots", "scoreboard", "study", "fusion", "zero_shot"},
+    {"results", "plots", "scoreboard", "study", "fusion", "zero_shot", "supervised"},
     {"runner", "normalise"},
 ]
 

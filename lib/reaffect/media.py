@@ -58,14 +58,11 @@ class Probe(NamedTuple):
     has_audio: bool
 
 
-WHOLE = (0.0, 1.0)
-"""A clip from its beginning to its end."""
+WHOLE = (0.0, 1.0)  # a clip from its beginning to its end
 
 
 def frame_indices(total: int, count: int, span: tuple[float, float] = WHOLE) -> list[int]:
-    """Numbers of `count` equidistant frames of a clip of `total`, the first and the last included.
-
-    Of a part only: of `span`, from and to as shares of the clip, the frames that lie in it.
+    """Numbers of `count` equidistant frames of a clip of `total`, or of its part `span` (shares), both ends included.
 
     The k-th of K is frame k (N - 1) / (K - 1), rounded, a half upward. ViPER (Vaiani et al. 2022) takes
     round(k N / 31) for k = 0..30 and the last frame: at most one frame off, but for clips of about 32 frames and
@@ -111,6 +108,12 @@ def read_frames(
         jump = decord is not None and (span != WHOLE or not _is_dense(layout, count))
         frames = (_by_decord if jump else _sparing)(path, layout, wanted)
     return _decode(path, layout.frames, count, span) if frames is None else frames
+
+
+def frame_at(path: str | Path, time_s: float) -> UInt8[np.ndarray, "height width 3"]:
+    """The frame that is shown at a time, the last one if the clip ends before; errors as for `read_frames`."""
+    share = min(max(time_s / max(probe(path).duration_s, 1e-9), 0.0), 1 - 1e-9)
+    return read_frames(path, 1, span=(share, 1.0))[0]
 
 
 def read_waveform(path: str | Path, sample_rate: int = 16000) -> Float32[np.ndarray, " samples"]:

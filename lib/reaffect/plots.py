@@ -183,3 +183,50 @@ def forest(table: pd.DataFrame, axis: Axes) -> Axes:
     axis.set_ylim(-0.6, len(table) - 0.4)
     axis.set_xlabel("mean Pearson correlation   (bar 95 % interval, dots seeds, tick their mean, cross the paper)")
     return axis
+
+
+def audit(table: pd.DataFrame, axis: Axes) -> Axes:
+    """What de-identification leaves, a row a measure: before (ring), after with its interval (bar), chance (tick)."""
+    places = np.arange(len(table))[::-1]
+    axis.hlines(places, table.low, table.high, color=(*PALETTE[0], 0.35), lw=7)
+    axis.scatter(table.before, places, facecolors="white", edgecolors="black", s=36, zorder=3, label="before")
+    axis.scatter(table.after, places, color=PALETTE[0], s=36, zorder=4, label="after   (bar: 95 % over subjects)")
+    axis.scatter(table.chance, places, marker="|", color=PALETTE[3], s=160, label="chance")
+    axis.set_yticks(places, table.measure)
+    axis.set(xlim=(-0.03, 1.03))
+    axis.legend(frameon=False, fontsize="small", loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+    return axis
+
+
+def waveforms(signals: dict[str, np.ndarray], sample_rate: int, axes: Sequence[Axes]) -> Sequence[Axes]:
+    """Figure 3 of EALD-MLLM: recordings under each other, an axis each, by name."""
+    for axis, colour, (name, signal) in zip(axes, PALETTE, signals.items(), strict=False):
+        axis.plot(np.arange(len(signal)) / sample_rate, signal, lw=0.3, color=colour)
+        axis.set_ylabel(name)
+    axes[-1].set_xlabel("time (s)")
+    return axes
+
+
+def durations(minutes: dict[str, Sequence[float]], axis: Axes) -> Axes:
+    """Figure 2 of EALD-MLLM: how many videos are how long, a colour a corpus."""
+    for colour, (name, values) in zip(PALETTE, minutes.items(), strict=False):
+        sns.histplot(x=np.asarray(values), color=colour, label=name, ax=axis)
+    axis.set(xlabel="length (min)", ylabel="videos")
+    axis.legend(frameon=False)
+    return axis
+
+
+def behaviours(counts: pd.Series, names: dict[str, str], family_of: dict[str, str], axis: Axes) -> Axes:
+    """Figure 4 of EALD-MLLM: how often each class of body language occurs, coloured by its family."""
+    families = list(dict.fromkeys(family_of.values()))
+    for colour, family in zip(PALETTE[1:], families, strict=False):
+        own = [code for code in names if family_of[code] == family]
+        axis.bar(
+            [f"{code} {names[code]}" for code in own], counts.reindex(own, fill_value=0), color=colour, label=family
+        )
+    axis.tick_params(axis="x", rotation=60, labelsize="small")
+    for label in axis.get_xticklabels():
+        label.set_horizontalalignment("right")
+    axis.set_ylabel("intervals")
+    axis.legend(frameon=False, fontsize="small")
+    return axis

@@ -159,7 +159,13 @@ class VideoLLaMA(SoftPromptLM):
     ) -> Float[Tensor, "batch video_queries hidden"]:
         """Soft tokens of each clip's frames, whose number may differ."""
         patches = self.tower(torch.cat(list(frames)).to(self.tower.dtype)).last_hidden_state
-        tokens = self.image_qformer(patches).split([len(clip) for clip in frames])
+        return self.read_patches(patches.split([len(clip) for clip in frames]))
+
+    def read_patches(
+        self, patches: Sequence[Float[Tensor, "_ patches tower_width"]]
+    ) -> Float[Tensor, "batch video_queries hidden"]:
+        """The same from the tower's tokens, for those who keep them."""
+        tokens = self.image_qformer(torch.cat(list(patches))).split([len(clip) for clip in patches])
         states, mask = padded([self.frame_positions(clip).flatten(0, 1) for clip in tokens])
         return self.video_projection(self.video_qformer(states, mask))
 

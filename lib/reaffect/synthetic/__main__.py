@@ -25,9 +25,12 @@ def main(arguments: list[str] | None = None) -> int:
     images.add_argument("--video-llava", type=Path, default=paths.CHECKPOINTS / "video-llava-tiny")
     voice = what.add_parser("wavlm", help="the small WavLM")
     voice.add_argument("--folder", type=Path, default=paths.CHECKPOINTS / "wavlm-tiny")
+    omni = what.add_parser("video-llama", help="the small Video-LLaMA and PandaGPT, on SmolLM2")
+    omni.add_argument("--root", type=Path, default=paths.CHECKPOINTS)
+    omni.add_argument("--smollm2", type=Path, default=paths.CHECKPOINTS / "smollm2")
     words = what.add_parser("smollm2", help="SmolLM2-135M-Instruct from its package, in Hugging Face format")
     words.add_argument("--folder", type=Path, default=paths.CHECKPOINTS / "smollm2")
-    for command in (corpus, talks, checkpoint, images):
+    for command in (corpus, talks, checkpoint, images, omni):
         command.add_argument("--workers", type=int, default=2, help="processes or threads that render")
     options = parser.parse_args(arguments)
     try:
@@ -57,6 +60,10 @@ def _build(options: argparse.Namespace) -> None:
             from reaffect.synthetic import image_models
 
             image_models.build(options.root, video_llava=options.video_llava, workers=options.workers)
+        case "video-llama":
+            from reaffect.synthetic import video_llama
+
+            video_llama.build(options.root, smollm2=options.smollm2, workers=options.workers)
         case "smollm2":
             from reaffect.synthetic import smollm2
 

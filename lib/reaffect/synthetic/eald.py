@@ -36,7 +36,7 @@ SOURCES += [Path(module.__file__) for module in (assets, faces, interviews, spee
 class Recipe:
     """What is built: interviews but for the long one, its length in seconds (0: none), and the seed of every draw."""
 
-    count: int = 40
+    count: int = 24
     longest_s: float = 40.0
     long_s: float = 60.0
     seed: int = 2024

@@ -8,6 +8,7 @@ tower frozen, projector and language model then learn the answers, by the usual 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import torch
@@ -22,6 +23,9 @@ from reaffect.synthetic.lessons import Films
 
 CHANGE_WEIGHT = 3.0
 """Of units relative to the film's own mean: how a face changes tells more than how it is built."""
+
+INNER = re.compile(r"\b(layers|layer|blocks)\.\d")
+"""How the names of what lies inside of transformers begin."""
 
 LARGEST_SHIFT = 5
 """Pixels by which a film is moved at random, so that the tower must find the face."""
@@ -50,7 +54,8 @@ def teach_tower(
         The loss of every step.
     """
     torch.manual_seed(seed)
-    whiten_patches(tower, normalise(films.pixels[::8, 0]))
+    whiten_patches(tower.embeddings.patch_embedding.weight, normalise(films.pixels[::8, 0]))
+    nn.init.normal_(tower.embeddings.position_embedding.weight, 0, 0.1)
     width, tokens = tower.config.hidden_size, tower.embeddings.num_positions
     units = films.units.shape[-1]
     heads = nn.ModuleDict({"class": nn.Linear(width, units), "all": nn.Linear(width * tokens, units)})
@@ -107,19 +112,17 @@ def see(tower: CLIPVisionModel, films: Films, normalise: Callable[[Tensor], Tens
 
 
 @torch.no_grad()
-def whiten_patches(tower: CLIPVisionModel, images: Float[Tensor, "images 3 side side"]) -> None:
-    """Starts the patch embedding as the images' principal components, scaled to similar variance.
+def whiten_patches(weight: Float[Tensor, "width 3 patch patch"], images: Float[Tensor, "images 3 side side"]) -> None:
+    """Starts a patch embedding as the images' principal components, scaled to similar variance.
 
     Random filters see little but brightness; these show shape from the first step on.
     """
-    weight, side = tower.embeddings.patch_embedding.weight, tower.config.patch_size
-    patches = functional.unfold(images, side, stride=side).transpose(1, 2).flatten(0, 1)
+    patches = functional.unfold(images, weight.shape[-1], stride=weight.shape[-1]).transpose(1, 2).flatten(0, 1)
     variances, directions = torch.linalg.eigh(torch.cov(patches.T))
     kept = min(len(weight), len(variances))
     variances, directions = variances.flip(0)[:kept], directions.flip(1)[:, :kept]
     # the floor keeps what is mostly camera noise from being blown up
     weight[:kept] = (0.5 * directions / (variances + 0.003 * variances[0]).sqrt()).T.reshape(kept, *weight.shape[1:])
-    tower.embeddings.position_embedding.weight.normal_(0, 0.1)
 
 
 def _varied(pixels: Float[Tensor, "films frames 3 side side"]) -> Tensor:
@@ -147,8 +150,8 @@ def optimisation(
     AdamW alone. The rate warms up over a tenth of the steps and falls to zero over the second half.
     """
     named = [pair for part in parts for pair in part.named_parameters()]
-    inner = [weight for name, weight in named if weight.ndim == 2 and "layers." in name]
-    outer = [weight for name, weight in named if not (weight.ndim == 2 and "layers." in name)]
+    inner = [weight for name, weight in named if weight.ndim == 2 and INNER.search(name)]
+    outer = [weight for name, weight in named if not (weight.ndim == 2 and INNER.search(name))]
     optimisers = [
         torch.optim.AdamW(outer, lr=2e-3, betas=(0.9, 0.98), weight_decay=0.05),
         torch.optim.Muon(inner, lr=0.02, momentum=0.95, weight_decay=0.05),

@@ -1,0 +1,101 @@
+"""How the small audio-visual LLMs learn: soft tokens become words that the language model knows already.
+
+The language model is SmolLM2 as published, and stays it: backpropagation through its 135 M parameters would take most
+of an hour here. Instead every soft token learns to point where the embedding of a caption's word points, by
+cross-entropy over the words of all captions, and to be as long. The language model then reads soft tokens as it reads
+words, and answers in words of its own, untrained on emotions, as in the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import Blip2VisionModel, PreTrainedTokenizerBase
+
+from reaffect.synthetic import video_llava_training as training
+from reaffect.synthetic.av_lessons import GROUPS
+
+SHARPNESS = 30.0
+"""Of the cosines that are compared."""
+
+LARGEST_SHIFT = 8
+"""Pixels by which frames are moved at random, under light and colours at random."""
+
+
+class SoftWords:
+    """The words of all captions, as targets.
+
+    Args:
+        tokenizer: the language model's.
+        embeddings: its table (vocabulary, hidden).
+        captions: all that can be said.
+        slots: soft tokens; what is longer is cut, what is shorter begins again.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        embeddings: Float[Tensor, "vocabulary hidden"],
+        captions: Sequence[str],
+        slots: int,
+    ):
+        self._tokenizer, self._slots = tokenizer, slots
+        self._known = sorted({token for caption in captions for token in self._ids(caption)})
+        self._vectors = embeddings.detach()[self._known]
+
+    def targets(self, captions: Sequence[str]) -> Int[Tensor, "captions slots"]:
+        """Which known word each slot should be."""
+        place = {token: index for index, token in enumerate(self._known)}
+        return torch.tensor([[place[token] for token in self._ids(caption)] for caption in captions])
+
+    def _ids(self, caption: str) -> list[int]:
+        ids = self._tokenizer(f" {caption}", add_special_tokens=False).input_ids
+        return [ids[slot % len(ids)] for slot in range(self._slots)]
+
+    def loss(self, soft: Float[Tensor, "batch slots hidden"], wanted: Int[Tensor, "batch slots"]) -> Tensor:
+        """Cross-entropy of directions, and how far lengths are off."""
+        directions = functional.normalize(soft, dim=-1) @ functional.normalize(self._vectors, dim=-1).T
+        lengths = soft.norm(dim=-1) / self._vectors.norm(dim=-1)[wanted]
+        return (
+            functional.cross_entropy(SHARPNESS * directions.flatten(0, 1), wanted.flatten())
+            + (lengths - 1).square().mean()
+        )
+
+
+def teach_tower(
+    tower: Blip2VisionModel, frames: Float[Tensor, "frames 3 side side"], units: Tensor, hands: Tensor, steps: int
+) -> list[float]:
+    """Trains a vision tower to show in its tokens what face and hands do, as `video_llava_training.teach_tower` does.
+
+    Args:
+        tower: trained in place.
+        frames: what it sees.
+        units: float32 (frames, 5), of the face.
+        hands: int64 (frames,), an index of `av_lessons.GROUPS`.
+        steps: of the optimiser, with 64 frames each.
+
+    Returns:
+        The loss of every step.
+    """
+    training.whiten_patches(tower.embeddings.patch_embedding.weight, frames[::16])
+    nn.init.normal_(tower.embeddings.position_embedding, 0, 0.1)
+    tokens, width = tower.embeddings.num_positions, tower.config.hidden_size
+    known = units.shape[1] + len(GROUPS)
+    heads = nn.ModuleDict({"class": nn.Linear(width, known), "all": nn.Linear(width * tokens, known)})
+    nn.init.zeros_(heads["all"].weight)
+    losses = []
+    for optimise, chosen in training.optimisation([tower, heads], len(frames), steps, 64, "vision tower"):
+        shift = torch.randint(-LARGEST_SHIFT, LARGEST_SHIFT + 1, (2,)).tolist()
+        gain, offset = 0.15 * torch.randn(2, len(chosen), 3, 1, 1)
+        shown = frames[chosen].roll(shift, (-2, -1)) * (1 + gain) + offset
+        states = tower(shown.flip(-1) if torch.rand(()) < 0.5 else shown).last_hidden_state
+        loss = 0.0
+        for read in (heads["class"](states[:, 0]), heads["all"](states.flatten(1))):
+            face, busy = read.split([units.shape[1], len(GROUPS)], 1)
+            loss = loss + 4 * functional.mse_loss(face, units[chosen]) + functional.cross_entropy(busy, hands[chosen])
+        losses.append(optimise(loss))
+    return losses

@@ -1,0 +1,211 @@
+"""A small Video-LLaMA and a small PandaGPT that speak with SmolLM2-135M's voice, trained here.
+
+Real classes throughout (`reaffect.models`); towers, Q-Formers and projections are small and learn from lessons in
+which faces are not hidden. They have seen nothing but morphs of seven faces and heard nothing but eSpeak NG.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import logging as transformers_logging
+
+from reaffect.fingerprint import fingerprint
+from reaffect.models import imagebind, pandagpt, qformer, video_llama
+from reaffect.models.imagebind import AudioConfig, ImageBindConfig, VisionConfig, mel_clips
+from reaffect.models.pandagpt import PandaGPT, PandaGPTConfig
+from reaffect.models.qformer import SoftPromptLM
+from reaffect.models.video_llama import VideoLLaMA, VideoLLaMAConfig
+from reaffect.synthetic import av_lessons, faces, interviews, soft_words, speech, studio
+from reaffect.synthetic import video_llava_training as training
+from reaffect.synthetic.av_lessons import FRAMES, GROUPS, Lessons
+from reaffect.synthetic.checkpoints import ensure
+from reaffect.synthetic.soft_words import SoftWords
+
+MODULES = (
+    imagebind,
+    pandagpt,
+    qformer,
+    video_llama,
+    av_lessons,
+    faces,
+    interviews,
+    soft_words,
+    speech,
+    studio,
+    training,
+)
+SOURCES = [Path(__file__), *(Path(module.__file__) for module in MODULES)]
+
+SEEN = [
+    av_lessons.seen(np.tile([smile, frown, 0, 0, 0], (FRAMES, 1)), np.full(FRAMES, hands))
+    for smile, frown, hands in itertools.product((0, 0.2, 1), (0, 1), range(len(GROUPS)))
+]
+HEARD = [av_lessons.heard(level) for level in (0, 0.5, 1)]
+MOODS = ("sad", "calm", "happy")
+"""PandaGPT's one soft token has room for one word."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Sizes and steps of both."""
+
+    count: int = 450
+    tower_steps: int = 600
+    steps: int = 250
+    batch: int = 16
+    panda_steps: int = 120
+    panda_batch: int = 8
+    image_size: int = 96
+    patch_size: int = 16
+    width: int = 96
+    layers: int = 3
+    heads: int = 4
+    video_queries: int = 14
+    audio_queries: int = 6
+    seed: int = 20241028
+
+
+def build(
+    root: str | Path, *, smollm2: str | Path, recipe: Recipe | None = None, workers: int = 2
+) -> tuple[Path, Path]:
+    """Trains `video-llama-tiny/` and `pandagpt-tiny/` under `root`, unless they hold what the recipe gives.
+
+    Args:
+        root: the folder of checkpoints.
+        smollm2: SmolLM2-135M-Instruct, as `smollm2.build` unpacks it; its weights are not copied.
+        recipe: sizes and steps.
+        workers: threads that render.
+    """
+    recipe = recipe or Recipe()
+    mark = fingerprint(asdict(recipe), Path(smollm2) / "config.json", *SOURCES)
+    shared: list[Lessons] = []  # filmed once for both, and not at all if nothing is to be done
+
+    def lessons() -> Lessons:
+        if not shared:
+            shared.append(av_lessons.film(recipe.count, seed=recipe.seed, workers=workers))
+        return shared[0]
+
+    def make(name: str):
+        def into(aside: Path) -> dict[str, Any]:
+            model, losses = TEACHERS[name](lessons(), Path(smollm2), recipe)
+            model.eval().save_pretrained(aside, language_model=False)
+            return {"recipe": asdict(recipe), "losses": losses}
+
+        return into
+
+    made = [ensure(Path(root) / name, mark, make(name)) for name in TEACHERS]
+    return made[0], made[1]
+
+
+def assemble_video_llama(smollm2: Path, recipe: Recipe) -> VideoLLaMA:
+    """The untrained small Video-LLaMA."""
+    torch.manual_seed(recipe.seed)
+    config = VideoLLaMAConfig(
+        image_size=recipe.image_size,
+        patch_size=recipe.patch_size,
+        tower_width=recipe.width,
+        tower_mlp=2 * recipe.width,
+        tower_layers=recipe.layers,
+        tower_heads=recipe.heads,
+        width=recipe.width,
+        mlp=2 * recipe.width,
+        heads=recipe.heads,
+        image_layers=2,
+        image_queries=8,
+        video_queries=recipe.video_queries,
+        audio_queries=recipe.audio_queries,
+        frame_positions=FRAMES,
+        segment_positions=round(av_lessons.DURATION_S / imagebind.SEGMENT_S),
+        audio=_ears(recipe),
+    )
+    return VideoLLaMA(config, *_voice(smollm2)).freeze("language_model")
+
+
+def assemble_pandagpt(smollm2: Path, recipe: Recipe) -> PandaGPT:
+    """The untrained small PandaGPT; its LoRA stays what it is at the start, nothing."""
+    torch.manual_seed(recipe.seed)
+    eyes = VisionConfig(recipe.width, recipe.layers, recipe.heads, recipe.width, recipe.image_size, recipe.patch_size)
+    config = PandaGPTConfig(senses=ImageBindConfig(audio=_ears(recipe), vision=eyes))
+    return PandaGPT(config, *_voice(smollm2)).freeze("language_model")
+
+
+def _ears(recipe: Recipe) -> AudioConfig:
+    return AudioConfig(width=recipe.width, layers=2, heads=recipe.heads, output=recipe.width, stride=16)
+
+
+def _voice(smollm2: Path) -> tuple:
+    transformers_logging.disable_progress_bar()
+    language_model = AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32)
+    return language_model, AutoTokenizer.from_pretrained(smollm2)
+
+
+def _teach_video_llama(lessons: Lessons, smollm2: Path, recipe: Recipe) -> tuple[SoftPromptLM, list[float]]:
+    model = assemble_video_llama(smollm2, recipe).train()
+    frames, mels = _inputs(model, lessons)
+    pictures = torch.cat(frames)
+    losses = soft_words.teach_tower(
+        model.tower, pictures, lessons.units.flatten(0, 1), lessons.hands.flatten(), recipe.tower_steps
+    )
+    model.freeze("tower").eval()
+    with torch.no_grad():
+        patches = torch.cat([model.tower(part).last_hidden_state for part in pictures.split(64)])
+    patches = patches.unflatten(0, (recipe.count, FRAMES))
+    model.train()
+    see = SoftWords(model.tokenizer, _table(model), SEEN, recipe.video_queries)
+    hear = SoftWords(model.tokenizer, _table(model), HEARD, recipe.audio_queries)
+    pairs = zip(lessons.units.numpy(), lessons.hands.numpy(), strict=True)
+    seen = see.targets([av_lessons.seen(*pair) for pair in pairs])
+    heard = hear.targets([av_lessons.heard(level) for level in lessons.arousal])
+    parts = [part for name, part in model.named_children() if name not in ("language_model", "tower")]
+    for optimise, chosen in training.optimisation(parts, recipe.count, recipe.steps, recipe.batch, "Video-LLaMA"):
+        loss = see.loss(model.read_patches(patches[chosen].unbind()), seen[chosen])
+        loss = loss + hear.loss(model.encode_audio([mels[index] for index in chosen]), heard[chosen])
+        losses.append(optimise(loss))
+    return model, losses
+
+
+def _teach_pandagpt(lessons: Lessons, smollm2: Path, recipe: Recipe) -> tuple[SoftPromptLM, list[float]]:
+    model = assemble_pandagpt(smollm2, recipe).train()
+    words = SoftWords(model.tokenizer, _table(model), MOODS, 1)
+    units = lessons.units.numpy()
+    smiling = np.digitize(units[:, :, 0].mean(1) - units[:, :, 1].mean(1), (-0.1, 0.3))
+    lively = np.digitize(lessons.arousal, (0.4, 0.6))
+    wanted = [words.targets([MOODS[level] for level in levels]) for levels in (smiling, lively)]
+    frames, mels = _inputs(model, lessons)
+    losses = []
+    parts = [model.senses, model.projection]
+    size, steps = recipe.panda_batch, recipe.panda_steps  # three views of every frame: four times as slow
+    for optimise, chosen in training.optimisation(parts, recipe.count, steps, size, "PandaGPT"):
+        clips = [_mirrored(frames[index]) for index in chosen]
+        sounds = [mels[index] for index in chosen]
+        alone = (model.encode(clips, None), model.encode(None, sounds))
+        loss = sum(words.loss(soft["<ImageHere>"], want[chosen]) for soft, want in zip(alone, wanted, strict=True))
+        losses.append(optimise(loss))
+    return model, losses
+
+
+TEACHERS = {"video-llama-tiny": _teach_video_llama, "pandagpt-tiny": _teach_pandagpt}
+
+
+def _inputs(model: SoftPromptLM, lessons: Lessons) -> tuple[list[Tensor], list[Tensor]]:
+    """Frames and mel spectrograms of each lesson, as the model takes them."""
+    ears = model.config.audio if isinstance(model, VideoLLaMA) else model.config.senses.audio
+    mels = [mel_clips(wave, interviews.SAMPLE_RATE, ears) for wave in tqdm(lessons.waveforms, "listening")]
+    return [model.pixels(frames) for frames in lessons.frames], mels
+
+
+def _mirrored(clip: Tensor) -> Tensor:
+    return clip.flip(-1) if torch.rand(()) < 0.5 else clip
+
+
+def _table(model: nn.Module) -> Tensor:
+    return model.language_model.get_input_embeddings().weight
