@@ -92,7 +92,7 @@ rule image_models:
         VIDEO_LLAVA,
     output:
         touch(IMAGE_MODELS),
-    threads: workflow.cores
+    threads: HALF
     message:
         "Making the small LLaVA, CLIP and vision tower"
     shell:
