@@ -14,7 +14,7 @@ from reaffect import media
 from reaffect.corpora import hume as corpus
 from reaffect.errors import InputError
 from reaffect.metrics import mean_pearson, pearson
-from reaffect.synthetic import hume, reactions, speech
+from reaffect.synthetic import building, hume, reactions, speech
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_workers_and_restarts_change_nothing(tmp_path, monkeypatch):
     assert kept.stat().st_mtime_ns == before, "whole clips are not filmed again"
 
     filmed = []
-    monkeypatch.setattr(hume, "_film", lambda clips, *_: filmed.extend(clips))
+    monkeypatch.setattr(building, "film_all", lambda _film, clips, *_, **__: filmed.extend(clips))
     hume.build(two, **sizes)
     assert not filmed, "nothing changed"
     hume.build(two, **sizes, seed=7)

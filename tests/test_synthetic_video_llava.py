@@ -233,7 +233,7 @@ def test_patches_start_white():
     tower = video_llava.assemble(recipe, seed=0)[0].model.video_tower
     coarse = torch.randn(400, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     images = torch.nn.functional.interpolate(coarse, (12, 12), mode="bilinear")
-    training.whiten_patches(tower, images)
+    training.whiten_patches(tower.embeddings.patch_embedding.weight, images)
     with torch.no_grad():
         seen = tower.embeddings.patch_embedding(images).flatten(2).transpose(1, 2).flatten(0, 1)
     covariance = torch.cov(seen.T)
