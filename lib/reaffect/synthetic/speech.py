@@ -13,6 +13,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count as counter
+from itertools import pairwise, takewhile
 from typing import NamedTuple
 
 import espeakng_loader
@@ -35,6 +37,40 @@ DISPLEASED = ("ugh", "oh no", "eww", "tsk tsk")
 
 # espeak-ng/speak_lib.h
 _RETRIEVAL, _UTF8, _RATE, _VOLUME, _PITCH, _RANGE = 1, 1, 1, 2, 3, 4
+_LAST_EVENT, _WORD = 0, 1
+
+
+class _Event(ctypes.Structure):
+    """espeak_EVENT: what is reached at a point of the sound."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", ctypes.c_char * 8),
+    )
+
+
+class Word(NamedTuple):
+    """A word and when it is spoken; it ends where the next one begins."""
+
+    text: str
+    start_s: float
+    end_s: float
+
+
+class Spoken(NamedTuple):
+    """How words sound, and when each is heard."""
+
+    waveform: np.ndarray
+    """float32 (n,)."""
+
+    words: list[Word]
+    """What eSpeak NG says in one breath, such as 'of the', counts as one."""
 
 
 class Prosody(NamedTuple):
@@ -98,7 +134,12 @@ def reaction(
 
 def say(words: str, how: Prosody, *, voice: str, sample_rate: int = 16_000) -> np.ndarray:
     """Speaks English words: float32 (n,) at `sample_rate` with the asked loudness (peaks may reach full scale)."""
-    with _fresh_espeak() as (library, own_rate, heard):
+    return spoken(words, how, voice=voice, sample_rate=sample_rate).waveform
+
+
+def spoken(words: str, how: Prosody, *, voice: str, sample_rate: int = 16_000) -> Spoken:
+    """As `say`, with the words' times."""
+    with _fresh_espeak() as (library, own_rate, heard, begun):
         library.espeak_SetVoiceByName(f"en+{voice}".encode())
         settings = {_RATE: how.rate_wpm, _PITCH: how.pitch, _RANGE: how.pitch_range, _VOLUME: 100}
         for parameter, value in settings.items():
@@ -109,12 +150,19 @@ def say(words: str, how: Prosody, *, voice: str, sample_rate: int = 16_000) -> n
     wave = np.concatenate(heard).astype(np.float32) / 32768
     wave = librosa.resample(wave, orig_sr=own_rate, target_sr=sample_rate)
     loud = wave[np.abs(wave) > 0.01]
-    return wave * np.float32(10 ** (how.loudness_db / 20) / np.sqrt(np.mean(loud**2)))
+    wave *= np.float32(10 ** (how.loudness_db / 20) / np.sqrt(np.mean(loud**2)))
+    # eSpeak NG places some words in the middle of the one before
+    starts = [(at, ms / 1000) for at, ms in begun if not words[:at].strip() or words[at - 1].isspace()]
+    starts.append((len(words), len(wave) / sample_rate))
+    heard_words = [Word(words[a:b].strip(), start, end) for (a, start), (b, end) in pairwise(starts)]
+    return Spoken(wave, heard_words)
 
 
 @contextmanager
-def _fresh_espeak() -> Iterator[tuple[ctypes.CDLL, int, list[np.ndarray]]]:
-    """The library as a new process would find it, its sample rate, and the list that its callback fills.
+def _fresh_espeak() -> Iterator[tuple[ctypes.CDLL, int, list[np.ndarray], list[tuple[int, int]]]]:
+    """The library as a new process would find it, its sample rate, and two lists that its callback fills.
+
+    These are pieces of sound, and of each word its place in the text (letters) and in the sound (ms).
 
     eSpeak NG keeps state between utterances that nothing resets, so the same words would sound different the second
     time. A copy under another name is loaded anew for each call: 2 ms that make a corpus repeatable.
@@ -123,17 +171,21 @@ def _fresh_espeak() -> Iterator[tuple[ctypes.CDLL, int, list[np.ndarray]]]:
         copy = shutil.copy(espeakng_loader.get_library_path(), folder)
         library = ctypes.CDLL(copy)
     heard: list[np.ndarray] = []
+    begun: list[tuple[int, int]] = []
 
-    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-    def listen(samples, count, _events):
+    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+    def listen(samples, count, events):
         if samples and count > 0:
             heard.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        for event in takewhile(lambda event: event.type != _LAST_EVENT, (events[k] for k in counter())):
+            if event.type == _WORD:
+                begun.append((event.text_position - 1, event.audio_position))
         return 0
 
     try:
         own_rate = library.espeak_Initialize(_RETRIEVAL, 0, espeakng_loader.get_data_path().encode(), 0)
         library.espeak_SetSynthCallback(listen)
-        yield library, own_rate, heard
+        yield library, own_rate, heard, begun
     finally:
         library.espeak_Terminate()
         _ctypes.dlclose(library._handle)
