@@ -280,12 +280,24 @@ def test_loss_is_of_the_answers_alone(model):
     output = model(questions, frames(2, 4), segments(1, 3), answers)
     logprobs = output.logits.log_softmax(-1)
     total, count = 0.0, 0
-    for row, (question, answer) in enumerate(zip(questions, answers, strict=True)):
+    for row, answer in enumerate(answers):
         target = words()(f" {answer}\n###").input_ids
-        start = length(model, question)
-        total -= sum(logprobs[row, start + k - 1, token] for k, token in enumerate(target))
+        total -= sum(logprobs[row, k - len(target) - 1, token] for k, token in enumerate(target))
         count += len(target)
     torch.testing.assert_close(output.loss, total / count)
+
+
+def test_logits_of_answers_are_those_of_each_row_alone(model):
+    """Padding changes nothing, and what is left out are the prompt's."""
+    questions, answers = ["Sad?", "How does she feel?"], ["a little", "no"]
+    clips, sounds = frames(2, 4), segments(1, 3)
+    together = model(questions, clips, sounds, answers).logits
+    for row, (question, answer) in enumerate(zip(questions, answers, strict=True)):
+        alone = model([question], [clips[row]], [sounds[row]], [answer]).logits
+        torch.testing.assert_close(together[row : row + 1, -alone.shape[1] :], alone, atol=1e-5, rtol=1e-4)
+        prompt = model([question], [clips[row]], [sounds[row]]).logits
+        assert prompt.shape[1] == length(model, question)
+        torch.testing.assert_close(alone[:, 0], prompt[:, -1], atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("longer", ["interpolate", "pool"])

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import InstructBlipQFormerConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from reaffect.models.checkpoints import fill, read_released
+from reaffect.models.checkpoints import fill, own_weights, read_released
 from reaffect.models.dialogue_clip import DialogueClip
 from reaffect.models.local_attention import LocalClues, watched
 from reaffect.models.qformer import LAVIS_NAMES, QFormer, padded
@@ -71,6 +71,13 @@ class MicroEmoConfig(VideoLLaMAConfig):
             raise ValueError(f"positions of longer clips: {self.longer!r}; windows need 'interpolate'")
 
 
+PARTS = re.compile(
+    r"(local|utterance_qformer|ears|segment_positions|audio_qformer|audio_projection)\."
+    r"|image_qformer\.qformer\.(layernorm|embeddings|encoder\.layer\.\d+\.(intermediate|output))\."
+)
+"""Names of weights that a model has or has not, as its config says."""
+
+
 class ClipAttention(NamedTuple):
     """Where a clip was looked at. Shares: means over layers, heads and queries."""
 
@@ -116,6 +123,11 @@ class MicroEmo(VideoLLaMA):
         if not config.audio_branch:
             del self.ears, self.segment_positions, self.audio_qformer, self.audio_projection
             self.published = ("tower",)
+
+    def prompt(self, question: str, *, video: bool, audio: bool) -> str:
+        """Video tokens, audio tokens, then subtitle and instruction, one after the other (Section 3.4)."""
+        shown = "<Video><ImageHere></Video> " * video + "<Audio><AudioHere></Audio> " * audio
+        return f"###Human: {shown}{question}###Assistant:"
 
     def encode_video(self, frames: Sequence[DialogueClip]) -> list[Float[Tensor, "_ hidden"]]:
         """Soft tokens of each clip: as many as `video_queries`, and the same for each window with words before it."""
@@ -227,6 +239,22 @@ class MicroEmo(VideoLLaMA):
         if self.config.utterance_windows:
             weights |= _copied(weights, "video_qformer.", "utterance_qformer.")
         fill(self, weights, source, optional=r"(language_model|local)\.")
+
+    def fitting(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights of a model with other parts as this one takes them, so that ablations begin from one checkpoint.
+
+        Utterance windows begin as the video Q-Former, local clues as they are here, and a Q-Former that is told no
+        timestamps as the one that is. What this model has no part for is left out.
+        """
+        weights = dict(weights)
+        if not self.config.timestamps:
+            told, untold = (f"image_qformer.qformer.{name}layernorm." for name in ("embeddings.", ""))
+            weights |= _copied(weights, told, untold)
+        if self.config.utterance_windows and not any(name.startswith("utterance_qformer.") for name in weights):
+            weights |= _copied(weights, "video_qformer.", "utterance_qformer.")
+        own = own_weights(self)
+        begun = {name: value for name, value in own.items() if name.startswith("local.")} | weights
+        return {name: value for name, value in begun.items() if name in own or not PARTS.match(name)}
 
     def _told_apart(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A file's weights, with another name for the Q-Former that reads text, if ours does."""

@@ -66,6 +66,9 @@ class SoftPromptLM(nn.Module):
     ) -> CausalLMOutputWithPast:
         """Logits and, with answers, the mean cross-entropy over the answers' tokens and the mark that ends them.
 
+        Rows are padded on the left, so that answers end side by side. With answers, logits are computed where the
+        longest one stands and not before: a vocabulary is large, most of a prompt is not learned.
+
         Args:
             questions: plain; they are put into the model's own prompt.
             frames: of each clip, any number, what `pixels` returns; None where the batch has no video.
@@ -77,7 +80,12 @@ class SoftPromptLM(nn.Module):
                 name in a question.
         """
         batch, mask, labels = self._inputs(questions, frames, audio, answers)
-        return self.language_model(inputs_embeds=batch, attention_mask=mask, labels=labels)
+        if labels is None:
+            return self.language_model(inputs_embeds=batch, attention_mask=mask)
+        kept = int((labels != -100).sum(1).max()) + 1  # and the place from which the first token is told
+        return self.language_model(
+            inputs_embeds=batch, attention_mask=mask, labels=labels[:, -kept:], logits_to_keep=kept
+        )
 
     @torch.inference_mode()
     def generate(
@@ -89,7 +97,7 @@ class SoftPromptLM(nn.Module):
         max_new_tokens: int = 128,
     ) -> list[str]:
         """Answers, decoded greedily, up to `stop`; arguments and errors as for `forward`."""
-        batch, mask, _ = self._inputs(questions, frames, audio, None, left=True)
+        batch, mask, _ = self._inputs(questions, frames, audio, None)
         rest = self.tokenizer.eos_token_id if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
         tokens = self.language_model.generate(
             inputs_embeds=batch,
@@ -101,6 +109,23 @@ class SoftPromptLM(nn.Module):
         )
         texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
         return [text.split(self.stop)[0].strip() for text in texts]
+
+    @torch.inference_mode()
+    def lengths(
+        self,
+        questions: Sequence[str],
+        frames: Sequence[Float[Tensor, "_ 3 size size"]] | None = None,
+        audio: Sequence[Float[Tensor, "_ 1 mel time"]] | None = None,
+        answers: Sequence[str] | None = None,
+    ) -> tuple[list[int], list[int]]:
+        """Tokens of each row without padding, soft ones included, and how many of them are learned.
+
+        For those who batch rows of like length. Arguments and errors as for `forward`; everything runs but the
+        language model.
+        """
+        _, mask, labels = self._inputs(questions, frames, audio, answers)
+        learned = torch.zeros_like(mask) if labels is None else labels != -100
+        return mask.sum(1).tolist(), learned.sum(1).tolist()
 
     def freeze(self, *parts: str) -> Self:
         """Keeps parts (attributes that are modules) as they are: no gradient, and no dropout while the rest trains."""
@@ -136,12 +161,13 @@ class SoftPromptLM(nn.Module):
         save_file(weights, folder / "model.safetensors")
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, language_model: PreTrainedModel | None = None) -> Self:
+    def from_pretrained(cls, folder: str | Path, language_model: PreTrainedModel | None = None, **changes: Any) -> Self:
         """What `save_pretrained` wrote, in evaluation mode.
 
         Args:
             folder: holds config.json, the tokenizer's files and model.safetensors.
             language_model: its weights serve where the folder holds none.
+            changes: what differs in the config; weights must fit it, see `fitting`.
 
         Raises:
             ValueError: the folder is no such checkpoint, or weights are missing or of other shapes.
@@ -157,9 +183,13 @@ class SoftPromptLM(nn.Module):
         given = language_model is not None
         if not given:
             language_model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**described))
-        model = cls(config_from(cls.config_class, values), language_model, tokenizer)
-        fill(model, weights, str(folder), optional=r"language_model\." if given else "(?!)")
+        model = cls(config_from(cls.config_class, values | changes), language_model, tokenizer)
+        fill(model, model.fitting(weights), str(folder), optional=r"language_model\." if given else "(?!)")
         return model.eval()
+
+    def fitting(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A checkpoint's weights as this model takes them; for subclasses whose config leaves parts out."""
+        return dict(weights)
 
     def _inputs(
         self,
@@ -167,9 +197,8 @@ class SoftPromptLM(nn.Module):
         frames: Sequence[Tensor] | None,
         audio: Sequence[Tensor] | None,
         answers: Sequence[str] | None,
-        left: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Embeddings (batch, tokens, width), mask and labels; padded on the left for answers to begin side by side."""
+        """Embeddings (batch, tokens, width), mask and labels; padded on the left, so that all rows end together."""
         for name, clips in (("frames", frames), ("audio", audio), ("answers", answers)):
             if clips is not None and len(clips) != len(questions):
                 raise ValueError(f"{name} of {len(clips)} clips for {len(questions)} questions; pass one for each")
@@ -184,10 +213,9 @@ class SoftPromptLM(nn.Module):
             embedded, target = self._row(prompt, {slot: tokens[row] for slot, tokens in soft.items()}, answer)
             rows.append(embedded)
             targets.append(target)
-        side = "left" if left else "right"
-        batch = pad_sequence(rows, batch_first=True, padding_side=side)
-        mask = pad_sequence([torch.ones_like(row) for row in targets], batch_first=True, padding_side=side)
-        labels = pad_sequence(targets, batch_first=True, padding_value=-100, padding_side=side)
+        batch = pad_sequence(rows, batch_first=True, padding_side="left")
+        mask = pad_sequence([torch.ones_like(row) for row in targets], batch_first=True, padding_side="left")
+        labels = pad_sequence(targets, batch_first=True, padding_value=-100, padding_side="left")
         return batch, mask, labels if answers is not None else None
 
     def _stopped(self, tokens: Int[Tensor, "batch fresh"], _scores: Tensor) -> Bool[Tensor, " batch"]:
