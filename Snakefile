@@ -1,6 +1,8 @@
 # Order and staleness of everything that is made. `make reproduce` calls it.
 # A profile only names parameter files: params/<profile>/common.yaml and params/<profile>/NN.yaml.
 # The tiny profile has none, for it is the notebooks' own defaults.
+import re
+
 from reaffect import paths
 
 PROFILE = config.get("profile", "tiny")
@@ -12,19 +14,39 @@ LIBRARY = [path for path in (paths.ROOT / "lib/reaffect").rglob("*.py") if path 
 # keeps stamps: it would delete the real files before each call.
 HUME = paths.CORPORA / "hume.stamp"
 EALD = paths.CORPORA / "eald.stamp"
+EMER = paths.CORPORA / "emer.stamp"
 VIDEO_LLAVA = paths.CHECKPOINTS / "video-llava-tiny.stamp"
 IMAGE_MODELS = paths.CHECKPOINTS / "image-models-tiny.stamp"
 WAVLM = paths.CHECKPOINTS / "wavlm-tiny.stamp"
 SMOLLM2 = paths.CHECKPOINTS / "smollm2.stamp"
 VIDEO_LLAMA = paths.CHECKPOINTS / "video-llama-tiny.stamp"
+MICROEMO = paths.CHECKPOINTS / "microemo-tiny.stamp"
 VIDEO_NETS = paths.CHECKPOINTS / "video-nets-tiny.stamp"
-EMBEDDED = [HUME, EALD, VIDEO_LLAVA, IMAGE_MODELS, WAVLM, SMOLLM2, VIDEO_LLAMA, VIDEO_NETS]
+EMBEDDED = {
+    HUME: ("hume", "hume_unseen"),
+    EALD: ("eald",),
+    EMER: ("emer",),
+    VIDEO_LLAVA: ("video-llava-tiny",),
+    IMAGE_MODELS: ("llava-tiny", "clip-tiny", "vision-tiny"),
+    WAVLM: ("wavlm-tiny",),
+    SMOLLM2: ("smollm2",),
+    VIDEO_LLAMA: ("video-llama-tiny", "pandagpt-tiny"),
+    MICROEMO: ("microemo-tiny",),
+    VIDEO_NETS: ("video-nets-tiny",),
+}
+"""Stamps, and the folders that each stands for, as notebooks' parameters name them."""
 
 # Builders and small models gain little from more threads: two at a time take less than one after the other.
 HALF = max(1, workflow.cores // 2)
 
 # What a notebook finds because another has put it there.
 AFTER = {"03": ["02"], "04": ["03"], "05": ["02", "03"], "07": ["06"], "11": ["05"]}
+
+
+def named(notebook):
+    """Of the embedded corpora and checkpoints those that a notebook names: it waits for no others."""
+    folders = set(re.findall(r"(?:corpora|checkpoints)/([\w-]+)", notebook.read_text()))
+    return [stamp for stamp, own in EMBEDDED.items() if folders & set(own)]
 
 
 def prerequisites(wildcards):
@@ -34,7 +56,7 @@ def prerequisites(wildcards):
     return [
         NOTEBOOKS[wildcards.number],
         *LIBRARY,
-        *(EMBEDDED if PROFILE != "paper" else []),
+        *(named(NOTEBOOKS[wildcards.number]) if PROFILE != "paper" else []),
         *(params.glob("common.yaml")),
         *(params.glob(f"{wildcards.number}*.yaml")),
         *(paths.REPORTS / PROFILE / f"{number}.json" for number in earlier),
@@ -49,7 +71,7 @@ rule reproduce:
 
 rule embedded:
     input:
-        EMBEDDED,
+        list(EMBEDDED),
 
 
 rule hume:
@@ -70,11 +92,23 @@ rule eald:
     output:
         touch(EALD),
     threads: HALF
-    priority: 1
+    priority: 4  # two long notebooks come after it, one after the other
     message:
         "Building the embedded corpus eald"
     shell:
         "python -m reaffect.synthetic eald --root {paths.CORPORA:q} --workers {threads}"
+
+
+rule emer:
+    input:
+        SYNTHETIC,
+    output:
+        touch(EMER),
+    threads: HALF
+    message:
+        "Building the embedded corpus emer"
+    shell:
+        "python -m reaffect.synthetic emer --root {paths.CORPORA:q} --workers {threads}"
 
 
 rule video_llava:
@@ -143,6 +177,21 @@ rule video_llama:
         " --smollm2 {paths.CHECKPOINTS:q}/smollm2 --workers {threads}"
 
 
+rule microemo:
+    input:
+        SYNTHETIC,
+        SMOLLM2,
+        (paths.ROOT / "lib/reaffect/models").glob("*.py"),
+    output:
+        touch(MICROEMO),
+    threads: HALF
+    message:
+        "Teaching the small MicroEmo"
+    shell:
+        "python -m reaffect.synthetic microemo --folder {paths.CHECKPOINTS:q}/microemo-tiny"
+        " --smollm2 {paths.CHECKPOINTS:q}/smollm2 --workers {threads}"
+
+
 rule video_nets:
     input:
         SYNTHETIC,
@@ -162,6 +211,7 @@ rule notebook:
     output:
         record=paths.REPORTS / PROFILE / "{number}.json",
         executed=paths.REPORTS / PROFILE / "notebooks/{number}.ipynb",
+    priority: 5  # what can be read already is not kept waiting by what must be built
     threads: workflow.cores if PROFILE == "paper" else HALF  # a large model wants the GPU for itself
     message:
         "Notebook {wildcards.number}"

@@ -152,10 +152,10 @@ def test_modules_stay_under_400_lines():
 LAYERS = [
     {"errors", "paths"},
     {"prompts", "runs", "stats", "fingerprint", "metrics", "models"},
-    {"corpora", "media", "store", "extremes"},
-    {"deid", "faces", "speech", "synthetic", "training", "linear"},
+    {"corpora", "media", "store", "extremes", "face_regions"},
+    {"deid", "faces", "speech", "synthetic", "training", "tuning", "linear"},
     {"features", "mllm", "audiovisual", "judge", "audit"},
-    {"results", "plots", "scoreboard", "study", "fusion", "zero_shot", "supervised"},
+    {"results", "plots", "scoreboard", "study", "fusion", "zero_shot", "supervised", "finetuning"},
     {"runner", "normalise"},
 ]
 
