@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import time
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -229,3 +231,57 @@ def behaviours(counts: pd.Series, names: dict[str, str], family_of: dict[str, st
     axis.set_ylabel("intervals")
     axis.legend(frameon=False, fontsize="small")
     return axis
+
+
+def loss_curve(history: pd.DataFrame, scores: pd.Series, axis: Axes) -> Axes:
+    """Loss by step, as it is (thin) and smoothed, and on the right the validation score of each epoch (best: filled).
+
+    Args:
+        history: a row a step: `step`, `epoch`, `loss` (see `tuning.Tuned`).
+        scores: by epoch; none may be there yet.
+        axis: it gets a twin for the scores.
+    """
+    axis.plot(history.step, history.loss, color=PALETTE[0], lw=0.6, alpha=0.5)
+    axis.plot(history.step, history.loss.ewm(span=max(1, len(history) // 15)).mean(), color=PALETTE[0], lw=1.8)
+    axis.set(xlabel="step", ylim=(0, None))
+    axis.set_ylabel("loss on the answers", color=PALETTE[0])
+    if len(scores):
+        ends = history.groupby("epoch").step.max().loc[scores.index]
+        twin = axis.twinx()
+        twin.plot(ends, scores, "o--", color=PALETTE[3], lw=0.8, mfc="white")
+        twin.plot(ends[scores.idxmax()], scores.max(), "o", color=PALETTE[3])
+        twin.set_ylabel("score on held-out clips", color=PALETTE[3])
+    return axis
+
+
+class LiveLossCurve:
+    """A loss curve that grows while a notebook's cell trains, and stays: `tune(..., watch=LiveLossCurve())`.
+
+    One picture, replaced in place; drawn with each epoch's score, and between them now and then, as drawing takes a
+    tenth of a second. Outside of a notebook it does nothing.
+    """
+
+    every_s = 2.0
+
+    def __init__(self) -> None:
+        self._handle = None
+        self._drawn: tuple[float, int] | None = None
+
+    def __call__(self, history: pd.DataFrame, scores: pd.Series) -> None:
+        from IPython import get_ipython
+        from IPython.display import Image, display
+
+        now = time.monotonic()
+        fresh = self._drawn is None or len(scores) != self._drawn[1] or now - self._drawn[0] > self.every_s
+        if get_ipython() is None or not fresh:
+            return
+        self._drawn = now, len(scores)
+        figure = Figure(figsize=(7, 3), layout="constrained")  # not pyplot's, which would show it a second time
+        loss_curve(history, scores, figure.subplots())
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=100, metadata={"Software": None})
+        image = Image(picture.getvalue())
+        if self._handle is None:
+            self._handle = display(image, display_id=True)
+        else:
+            self._handle.update(image)
