@@ -49,7 +49,7 @@ notebooks: reproduce  ## the committed notebooks anew, with this machine's outpu
 	$(BIN)/python -m reaffect.normalise notebooks/*.ipynb
 
 bench: install embedded  ## speed and memory, as ratios measured in one run
-	@for topic in media probes generation features viper deid; do $(BIN)/python -m bench.$$topic || exit 1; done
+	@for topic in media probes generation features viper deid microemo tuning; do $(BIN)/python -m bench.$$topic || exit 1; done
 
 lab: install embedded  ## the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir notebooks

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -61,24 +61,48 @@ def load(kind: str, weights: Sequence[str], language_model: str, *, device: str 
         raise InputError(f"{kind!r} is no audio-visual LLM that is known here; there are {', '.join(KINDS)}.")
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
+    network, identity = network_of(*KINDS[kind], weights, language_model, dtype=dtype)
+    return AudioVisualLLM(network.to(device, dtype).eval(), identity)
+
+
+def network_of(
+    cls: type[SoftPromptLM],
+    config: type,
+    weights: Sequence[str],
+    language_model: str,
+    *,
+    dtype: torch.dtype = torch.float32,
+    **options: Any,
+) -> tuple[SoftPromptLM, str]:
+    """A network around a language model, and what identifies all of its weights.
+
+    Args:
+        cls, config: of the network.
+        weights, language_model: as for `load`.
+        dtype: of the language model's own weights.
+        options: of the config, where they are not as in the folder, or as in the paper.
+
+    Raises:
+        InputError: a missing file, or weights that do not fit.
+    """
     places = [Path(paths.checkpoint(name)) for name in weights]
     missing = [place for place in places if not place.exists()]
     if missing or not places:
-        raise InputError(f"{missing[0] if missing else kind}: no weights. `make embedded` makes the small ones.")
+        raise InputError(
+            f"{missing[0] if missing else cls.__name__}: no weights. `make embedded` makes the small ones."
+        )
     transformers_logging.disable_progress_bar()
     source = paths.checkpoint(language_model)
-    cls, config = KINDS[kind]
     try:
         words = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True)
         if places[0].is_dir():
-            network = cls.from_pretrained(places[0], words)
+            network = cls.from_pretrained(places[0], words, **options)
         else:
-            network = cls(config(), words, AutoTokenizer.from_pretrained(source))
+            network = cls(config(**options), words, AutoTokenizer.from_pretrained(source))
             network.load_original(places)
     except (OSError, ValueError) as error:
-        raise InputError(f"{kind} could not be loaded: {str(error).strip().splitlines()[0]}") from error
-    identity = fingerprint(kind, *places, source, str(dtype))
-    return AudioVisualLLM(network.to(device, dtype).eval(), identity)
+        raise InputError(f"{cls.__name__} could not be loaded: {str(error).strip().splitlines()[0]}") from error
+    return network, fingerprint(cls.__name__, *places, source, str(dtype))
 
 
 class AudioVisualLLM:
