@@ -13,7 +13,7 @@ import pandas as pd
 
 from reaffect import paths, results
 
-PAPERS = {"vaiani2024": "Vaiani et al. 2024", "eald2024": "EALD-MLLM 2024"}
+PAPERS = {"vaiani2024": "Vaiani et al. 2024", "eald2024": "EALD-MLLM 2024", "microemo2024": "MicroEmo 2024"}
 PROFILES = ("tiny", "paper")
 NOTE = (
     "Numbers of the tiny profile are about planted data: they show what the machinery finds of what was put there and "
