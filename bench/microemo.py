@@ -6,6 +6,7 @@ Run: python -m bench.microemo
 
 from __future__ import annotations
 
+from typing import Any
 from unittest import mock
 
 import torch
@@ -66,21 +67,25 @@ def batched_windows() -> None:
 def small_reader() -> nn.Module:
     """The video Q-Former over utterances of a small MicroEmo."""
     words = LlamaForCausalLM(LlamaConfig(num_hidden_layers=1, hidden_size=64, intermediate_size=64, vocab_size=64))
-    config = MicroEmoConfig(
+    config = small_config(image_queries=QUERIES, video_queries=QUERIES)
+    return MicroEmo(config, words, bert()).utterance_qformer.eval()
+
+
+def small_config(**more: Any) -> MicroEmoConfig:
+    """Of a MicroEmo that sees and does not hear, as large as the one of the tiny profile."""
+    return MicroEmoConfig(
         tower_width=WIDTH,
-        tower_mlp=WIDTH,
+        tower_mlp=2 * WIDTH,
         tower_layers=1,
         tower_heads=4,
         width=WIDTH,
         mlp=2 * WIDTH,
         heads=4,
         image_layers=2,
-        image_queries=QUERIES,
-        video_queries=QUERIES,
         audio_branch=False,
         local_heads=4,
+        **more,
     )
-    return MicroEmo(config, words, bert()).utterance_qformer.eval()
 
 
 if __name__ == "__main__":

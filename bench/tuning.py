@@ -19,15 +19,16 @@ from torch import Tensor
 from torch.nn.functional import pad
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from bench.microemo import WIDTH, small_config
 from bench.timing import median_seconds_by_turns, report
 from reaffect import paths
 from reaffect.models.dialogue_clip import DialogueClip
-from reaffect.models.microemo import MicroEmo, MicroEmoConfig
+from reaffect.models.microemo import MicroEmo
 from reaffect.models.soft_prompt import SoftPromptLM
 from reaffect.tuning import Lesson, Recipe, bucketed, tune
 from reaffect.tuning.lessons import cut
 
-LESSONS, SAMPLE, FRAMES, PATCHES, WIDTH = 128, 32, 6, 36, 96
+LESSONS, SAMPLE, FRAMES, PATCHES = 128, 32, 6, 36
 RECIPE = Recipe(seed=0, epochs=1, batch_size=4, learning_rate=1e-4, max_new_tokens=1)
 ENOUGH, APART = 1.5, 1e-4
 MAXIMUM = "padded to the maximum"
@@ -102,23 +103,8 @@ def small_microemo() -> MicroEmo:
     folder = paths.CHECKPOINTS / "smollm2"
     voice = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     torch.manual_seed(0)
-    config = MicroEmoConfig(
-        image_size=96,
-        patch_size=16,
-        tower_width=WIDTH,
-        tower_mlp=2 * WIDTH,
-        tower_layers=1,
-        tower_heads=4,
-        width=WIDTH,
-        mlp=2 * WIDTH,
-        heads=4,
-        image_layers=2,
-        image_queries=8,
-        video_queries=8,
-        frame_positions=FRAMES,
-        local_heads=4,
-        audio_branch=False,
-        lora_dropout=0.0,
+    config = small_config(
+        image_size=96, patch_size=16, image_queries=8, video_queries=8, frame_positions=FRAMES, lora_dropout=0.0
     )
     model = MicroEmo(config, voice, AutoTokenizer.from_pretrained(folder))
     return model.freeze(*model.published).eval()
