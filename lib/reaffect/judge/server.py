@@ -46,7 +46,7 @@ class Server:
         retries: int = 5,
         requests_per_minute: float | None = None,
         concurrency: int = 4,
-        max_tokens: int = 200,
+        max_tokens: int = 400,
         seed: int = 0,
     ) -> None:
         """Sets up the client; nothing is sent before the first question.
@@ -59,7 +59,7 @@ class Server:
             retries: further requests after one that failed.
             requests_per_minute: upper limit, retries included; None or 0 for no limit.
             concurrency: requests under way at once.
-            max_tokens: of an answer.
+            max_tokens: of an answer; groupings of many labels are the longest.
             seed: sent along, for servers that are deterministic only with one.
 
         Raises:
