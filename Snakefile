@@ -80,6 +80,7 @@ rule hume:
     output:
         touch(HUME),
     threads: HALF
+    priority: 3
     message:
         "Building the embedded corpus hume"
     shell:
@@ -92,7 +93,7 @@ rule eald:
     output:
         touch(EALD),
     threads: HALF
-    priority: 4  # two long notebooks come after it, one after the other
+    priority: 5  # as for all that is built: the longer what waits for it, the sooner
     message:
         "Building the embedded corpus eald"
     shell:
@@ -117,7 +118,7 @@ rule video_llava:
     output:
         touch(VIDEO_LLAVA),
     threads: HALF
-    priority: 1
+    priority: 4
     message:
         "Training the small Video-LLaVA"
     shell:
@@ -131,6 +132,7 @@ rule image_models:
     output:
         touch(IMAGE_MODELS),
     threads: HALF
+    priority: 2
     message:
         "Making the small LLaVA, CLIP and vision tower"
     shell:
@@ -143,6 +145,7 @@ rule wavlm:
         SYNTHETIC,
     output:
         touch(WAVLM),
+    priority: 1
     message:
         "Training the small WavLM"
     shell:
@@ -154,7 +157,7 @@ rule smollm2:
         paths.ROOT / "lib/reaffect/synthetic/smollm2.py",
     output:
         touch(SMOLLM2),
-    priority: 3
+    priority: 5
     message:
         "Unpacking SmolLM2"
     shell:
@@ -169,7 +172,7 @@ rule video_llama:
     output:
         touch(VIDEO_LLAMA),
     threads: HALF
-    priority: 2  # what takes longest begins first, or one core waits for it at the end
+    priority: 4
     message:
         "Teaching the small Video-LLaMA and PandaGPT"
     shell:
@@ -199,6 +202,7 @@ rule video_nets:
     output:
         touch(VIDEO_NETS),
     threads: HALF
+    priority: 2
     message:
         "Training the five small supervised systems"
     shell:
@@ -211,7 +215,7 @@ rule notebook:
     output:
         record=paths.REPORTS / PROFILE / "{number}.json",
         executed=paths.REPORTS / PROFILE / "notebooks/{number}.ipynb",
-    priority: 5  # what can be read already is not kept waiting by what must be built
+    priority: 6  # what can be read already is not kept waiting by what must be built
     threads: workflow.cores if PROFILE == "paper" else HALF  # a large model wants the GPU for itself
     message:
         "Notebook {wildcards.number}"
