@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reaffect import zero_shot
+from reaffect import results, zero_shot
 from reaffect.audiovisual import Asked
+from reaffect.models.video_llama import VideoLLaMAConfig
 
 TABLE = pd.DataFrame(
     {"clip": list("abcd"), "media": ["a.mp4", "b.mp4", "c.mp4", "d.mp4"], "positive": [True, True, False, False]}
@@ -97,14 +100,23 @@ def test_parts_show_every_draw_and_their_mean():
 def test_examples_are_chosen_by_their_rules():
     told = {name: pd.DataFrame({"text": [f"{name} {clip}" for clip in VIDEOS]}) for name in ("V+A", "V+A+NFBL")}
     answers = {
-        "V+A": judged("positive", "negative", "negative", "positive"),
-        "V+A+NFBL": judged("negative", "positive", None, "negative"),
+        "V+A": judged("positive", "negative", "negative", "negative"),
+        "V+A+NFBL": judged(None, "positive", "negative", "positive"),
     }
     found = zero_shot.examples(TABLE, told, answers, zero_shot.whole(TABLE)).set_index("rule")
     assert found["clip"].to_dict() == {
         "set right by body language": "b",
-        "set wrong by body language": "a",
-        "told the judge nothing": "c",
+        "set wrong by body language": "d",
+        "told the judge nothing": "a",
     }
     same = {name: judged("positive", "positive", "negative", "negative") for name in answers}
     assert zero_shot.examples(TABLE, told, same, zero_shot.whole(TABLE)).empty
+
+
+def test_settings_are_those_of_the_paper_where_the_profile_is():
+    """Numbers that code and parameters decide, against the ones that Section 4 prints."""
+    table = pd.DataFrame({"split": ["train"] * 72 + ["test"] * 74 + [""] * 129})
+    network = SimpleNamespace(config=VideoLLaMAConfig())
+    ours = zero_shot.settings(table, network, frames=32, sample_rate=320, draws=5)
+    compared = results.compare("eald2024", "Section 4", ours, profile="paper")
+    assert (compared.verdict == "match").all() and len(compared) == len(ours) == 9

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from reaffect import linear
 from reaffect.audiovisual import Asked
 from reaffect.corpora.eald import NFBL
 from reaffect.metrics import binary_scores
@@ -158,6 +159,32 @@ def stages(
     return made, inputs
 
 
+def settings(
+    table: pd.DataFrame, network: SoftPromptLM, *, frames: int, sample_rate: int, draws: int
+) -> list[dict[str, Any]]:
+    """What this run was set to, as rows of the paper's Section 4.
+
+    Args:
+        table: from `corpora.eald.load`.
+        network: that is asked.
+        frames: of each interview that it is shown.
+        sample_rate: that BEATs hears, in Hz.
+        draws: of parts of the sequence.
+    """
+    values = {
+        ("part of EALD", "train videos"): int((table.split == "train").sum()),
+        ("part of EALD", "test videos"): int((table.split == "test").sum()),
+        ("probes", "epochs"): linear.VIDEO.epochs,
+        ("probes", "warm-up epochs"): linear.VIDEO.warmup_epochs,
+        ("BEATs", "sample rate"): sample_rate,
+        ("Video-LLaMA", "frames"): frames,
+        ("Video-LLaMA", "audio clip"): SEGMENT_S,
+        ("Video-LLaMA", "mel bins"): network.config.audio.mel_bins,
+        ("sequence lengths", "seeds"): draws,
+    }
+    return [measured(row, column, float(value)) for (row, column), value in values.items()]
+
+
 def examples(
     table: pd.DataFrame, told: Mapping[str, pd.DataFrame], judged: Mapping[str, pd.DataFrame], noted: Sequence[Asked]
 ) -> pd.DataFrame:
@@ -167,7 +194,7 @@ def examples(
     without, with_it = judged["V+A"].emotion, judged["V+A+NFBL"].emotion
     rules = {
         "set right by body language": (without != wanted) & (with_it == wanted),
-        "set wrong by body language": (without == wanted) & (with_it != wanted),
+        "set wrong by body language": (without == wanted) & with_it.notna() & (with_it != wanted),
         "told the judge nothing": with_it.isna(),
     }
     found = []
