@@ -153,7 +153,7 @@ def test_it_hears_a_mood_in_voices_of_other_dialogues(begun):
         ids = model.tokenizer(f" {caption}", add_special_tokens=False).input_ids[: soft.shape[1]]
         scores.append((soft * table[ids]).sum((1, 2)))
     said = [list(dialogue_lessons.HEARD)[place] for place in torch.stack(scores, 1).argmax(1)]
-    assert np.mean([one == other for one, other in zip(said, felt, strict=True)]) > 0.7
+    assert np.mean([one == other for one, other in zip(said, felt, strict=True)]) > 0.6
 
 
 def test_lessons_show_a_state_or_none(begun):
