@@ -7,18 +7,14 @@ who won is in none of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy.special import expit
-from threadpoolctl import threadpool_limits
 from torch import Tensor
-from tqdm import tqdm
 
-from reaffect.synthetic import faces, interviews, speech, studio
+from reaffect.synthetic import building, faces, interviews, speech, studio
 
 FRAMES, DURATION_S = 8, 10.0
 SIZE = (320, 180)
@@ -78,7 +74,7 @@ def pictures(count: int, *, seed: int, workers: int) -> Pictures:
             made.append(_picture(sitter, studio.Camera(rng, SIZE), units[0], code, bool(rng.random() < 0.5), rng))
         return made
 
-    made = _side_by_side(some, -(-count // TAKES), workers, "pictures for lessons")
+    made = building.side_by_side(some, -(-count // TAKES), workers, "pictures for lessons")
     return _stacked([picture for several in made for picture in several][:count])
 
 
@@ -96,7 +92,7 @@ def film(count: int, *, seed: int, workers: int) -> Lessons:
         seen = [_picture(sitter, camera, units, code, hidden, rng) for units, code in zip(*_shown(rng), strict=True)]
         return seen, spoken.waveform, float(np.mean(answers or [0.5]))
 
-    made = _side_by_side(one, count, workers, "interviews for lessons")
+    made = building.side_by_side(one, count, workers, "interviews for lessons")
     seen, waves, arousal = zip(*made, strict=True)
     return Lessons(_stacked([picture for film in seen for picture in film]), np.stack(waves), np.array(arousal))
 
@@ -117,12 +113,6 @@ def _stacked(made: list[tuple]) -> Pictures:
     frames, units, hands, hidden = zip(*made, strict=True)
     shown = torch.tensor(np.stack(units), dtype=torch.float32)
     return Pictures(torch.from_numpy(np.stack(frames)), shown, torch.tensor(hands), torch.tensor(hidden))
-
-
-def _side_by_side(make: Callable[[int], Any], count: int, workers: int, title: str) -> list:
-    # OpenCV and NumPy, which do the work, release the interpreter: threads are enough
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
-        return list(tqdm(pool.map(make, range(count)), title, count))
 
 
 def _shown(rng: np.random.Generator) -> tuple[np.ndarray, list[str | None]]:

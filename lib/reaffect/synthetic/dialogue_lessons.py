@@ -8,19 +8,17 @@ what MicroEmo's own parts are for.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int, UInt8
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torchvision.transforms.v2 import functional as images
 from tqdm import tqdm
 
 from reaffect.models.patch_masks import patch_masks
-from reaffect.synthetic import dialogues, faces, scene, speech
+from reaffect.synthetic import building, dialogues, faces, scene, speech
 from reaffect.synthetic.dialogues import FACE
 
 SIZE = (320, 240)
@@ -82,9 +80,7 @@ def pictures(people: int, *, side: int, grid: int, seed: int, workers: int) -> F
         frames = torch.from_numpy(np.stack(film)).permute(0, 3, 1, 2)
         return images.resize(frames, [side, side], antialias=True), patch_masks(outlines, SIZE[::-1], grid)
 
-    # OpenCV and NumPy, which do the work, release the interpreter: threads are enough
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
-        made = list(tqdm(pool.map(one, range(people)), "faces for lessons", people))
+    made = building.side_by_side(one, people, workers, "faces for lessons")
     pixels, regions = zip(*made, strict=True)
     return Faces(torch.stack(pixels), torch.stack(regions))
 
@@ -97,7 +93,7 @@ def _units(state: str, rng: np.random.Generator) -> np.ndarray:
     return units
 
 
-class Sequence(NamedTuple):
+class Lesson(NamedTuple):
     """Frames of one person."""
 
     state: int
@@ -108,7 +104,7 @@ class Sequence(NamedTuple):
     """All of the picture is seen, not the face alone."""
 
 
-def sequence(rng: np.random.Generator, longest: int) -> Sequence:
+def lesson(rng: np.random.Generator, longest: int) -> Lesson:
     """From two frames to the longest: all of them, or one or two, show a state, the others are calm."""
     wide = bool(rng.random() < WIDE)
     state, length = 0 if wide else int(rng.integers(len(STATES))), int(rng.integers(2, longest + 1))
@@ -117,11 +113,11 @@ def sequence(rng: np.random.Generator, longest: int) -> Sequence:
     shows[first : first + rng.integers(1, 3)] = True
     takes = np.array(TAKES)
     showing, calm = np.flatnonzero(takes == state), np.flatnonzero(takes == 0)
-    return Sequence(state, np.where(shows, rng.choice(showing, length), rng.choice(calm, length)), wide)
+    return Lesson(state, np.where(shows, rng.choice(showing, length), rng.choice(calm, length)), wide)
 
 
-def voices(count: int, *, seed: int) -> tuple[np.ndarray, list[str]]:
-    """Waveforms of `count` dialogues as the corpus has them, in other words' order, and what is felt in each."""
+def voices(count: int, *, seed: int) -> tuple[list[np.ndarray], list[str]]:
+    """Waveforms of `count` dialogues that are in no corpus, and what each voice tells."""
     waves, felt = [], []
     for index in tqdm(range(count), "voices for lessons"):
         rng = np.random.default_rng([seed, 32, index])

@@ -20,7 +20,8 @@ CARRIERS = ("local", "utterance", "voice", "words")
 """`local`: brows or corners of the mouth move for less than a second within one utterance. `utterance`: the face holds
 one emotion through one utterance and another one through another. `voice` and `words`: nothing is to be seen."""
 
-SEEN = ("local", "utterance")
+SEEN = CARRIERS[:2]
+"""Those that show in the face."""
 
 LABELS = {
     "happy": ("happy", "glad", "cheerful"),
@@ -135,9 +136,7 @@ def dialogue(carrier: str, voice: str, rng: np.random.Generator) -> Dialogue:
     felt = [str(emotion) for emotion in rng.permutation(choices)[: 2 if carrier == "utterance" else 1]]
     emotions = rng.permutation(felt + ["calm"] * int(rng.integers(1, 3)))
     utterances, waveform = _spoken([str(emotion) for emotion in emotions], carrier, voice, rng)
-    motions = [
-        _motion(one, carrier, rng) for one in utterances if one.emotion != "calm" and carrier in ("local", "utterance")
-    ]
+    motions = [_motion(one, carrier, rng) for one in utterances if one.emotion != "calm" and carrier in SEEN]
     words = {
         emotion: [str(word) for word in rng.permutation(LABELS[emotion])[: rng.integers(1, 3)]] for emotion in felt
     }

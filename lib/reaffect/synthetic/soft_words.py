@@ -9,13 +9,17 @@ words, and answers in words of its own, untrained on emotions, as in the paper.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import Blip2VisionModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, Blip2VisionModel, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import logging as transformers_logging
 
+from reaffect.models.imagebind import AudioConfig
 from reaffect.synthetic import video_llava_training as training
 from reaffect.synthetic.av_lessons import GROUPS, Pictures
 
@@ -68,6 +72,53 @@ class SoftWords:
         return functional.cross_entropy(SHARPNESS * directions.flatten(0, 1), wanted.flatten()) + off.mean()
 
 
+def varied(frames: Float[Tensor, "batch 3 side side"]) -> Tensor:
+    """Frames moved together and lit anew, each by itself."""
+    shift = torch.randint(-LARGEST_SHIFT, LARGEST_SHIFT + 1, (2,)).tolist()
+    gain, offset = 0.15 * torch.randn(2, len(frames), 3, 1, 1)
+    return frames.roll(shift, (-2, -1)) * (1 + gain) + offset
+
+
+def voice(smollm2: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """SmolLM2 as published, and its tokenizer."""
+    transformers_logging.disable_progress_bar()
+    language_model = AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32)
+    return language_model, AutoTokenizer.from_pretrained(smollm2)
+
+
+def word_vectors(model: nn.Module) -> Float[Tensor, "vocabulary hidden"]:
+    """What a model's language model has for each word."""
+    return model.language_model.get_input_embeddings().weight
+
+
+def ears(width: int, heads: int) -> AudioConfig:
+    """Of a small audio tower."""
+    return AudioConfig(width=width, layers=2, heads=heads, output=width, stride=16)
+
+
+def sizes(recipe: Any) -> dict[str, Any]:
+    """Of a config, what a small Video-LLaMA and a small MicroEmo have in common.
+
+    Args:
+        recipe: of either; says sizes of pictures, patches and networks, and how many queries read.
+    """
+    return {
+        "image_size": recipe.image_size,
+        "patch_size": recipe.patch_size,
+        "tower_width": recipe.width,
+        "tower_mlp": 2 * recipe.width,
+        "tower_layers": recipe.layers,
+        "tower_heads": recipe.heads,
+        "width": recipe.width,
+        "mlp": 2 * recipe.width,
+        "heads": recipe.heads,
+        "image_layers": 2,
+        "video_queries": recipe.video_queries,
+        "audio_queries": recipe.audio_queries,
+        "audio": ears(recipe.width, recipe.heads),
+    }
+
+
 def teach_tower(tower: Blip2VisionModel, pictures: Pictures, steps: int) -> list[float]:
     """Trains a vision tower to show in its tokens what face and hands do, as `video_llava_training.teach_tower` does.
 
@@ -90,9 +141,7 @@ def teach_tower(tower: Blip2VisionModel, pictures: Pictures, steps: int) -> list
     nn.init.zeros_(heads["all"].weight)
     losses = []
     for optimise, chosen in training.optimisation([tower, heads], len(frames), steps, 64, "vision tower"):
-        shift = torch.randint(-LARGEST_SHIFT, LARGEST_SHIFT + 1, (2,)).tolist()
-        gain, offset = 0.15 * torch.randn(2, len(chosen), 3, 1, 1)
-        shown = frames[chosen].roll(shift, (-2, -1)) * (1 + gain) + offset
+        shown = varied(frames[chosen])
         states = tower(shown.flip(-1) if torch.rand(()) < 0.5 else shown).last_hidden_state
         loss = 0.0
         for read in (heads["class"](states[:, 0]), heads["all"](states.flatten(1))):

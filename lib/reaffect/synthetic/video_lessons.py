@@ -6,21 +6,19 @@ shrink the corpus, and kept as bytes.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import librosa
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torchvision.transforms.v2 import functional as images
 from tqdm import tqdm
 
 from reaffect.corpora.eald import NFBL
 from reaffect.models.tsm import larger
-from reaffect.synthetic import faces, interviews, speech, studio
+from reaffect.synthetic import building, faces, interviews, speech, studio
 
 SIDE = 64
 """Of a frame's crop, in pixels."""
@@ -86,8 +84,7 @@ def films(people: int, takes: int, *, seed: int, workers: int) -> Films:
             taken.append((pixels, np.eye(len(codes) + 1)[doing], units))
         return taken
 
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
-        made = [one for takes_of in tqdm(pool.map(filmed, range(people)), "filming", people) for one in takes_of]
+    made = [one for takes_of in building.side_by_side(filmed, people, workers, "filming") for one in takes_of]
     pixels, doing, units = (np.stack([one[part] for one in made]) for part in range(3))
     return Films(torch.from_numpy(pixels), torch.from_numpy(np.concatenate([doing, _standardised(units)], -1)).float())
 

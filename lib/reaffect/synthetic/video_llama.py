@@ -14,14 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers import logging as transformers_logging
 
 from reaffect.fingerprint import fingerprint
 from reaffect.models import checkpoints, imagebind, pandagpt, qformer, soft_prompt, video_llama
-from reaffect.models.imagebind import AudioConfig, ImageBindConfig, VisionConfig, mel_clips
+from reaffect.models.imagebind import ImageBindConfig, VisionConfig, mel_clips
 from reaffect.models.pandagpt import PandaGPT, PandaGPTConfig
 from reaffect.models.soft_prompt import SoftPromptLM
 from reaffect.models.video_llama import VideoLLaMA, VideoLLaMAConfig
@@ -29,7 +27,7 @@ from reaffect.synthetic import av_lessons, faces, interviews, soft_words, speech
 from reaffect.synthetic import video_llava_training as training
 from reaffect.synthetic.av_lessons import FRAMES, GROUPS, Lessons, Pictures
 from reaffect.synthetic.checkpoints import ensure
-from reaffect.synthetic.soft_words import SoftWords
+from reaffect.synthetic.soft_words import SoftWords, word_vectors
 
 MODULES = (
     checkpoints,
@@ -122,42 +120,20 @@ def assemble_video_llama(smollm2: Path, recipe: Recipe) -> VideoLLaMA:
     """The untrained small Video-LLaMA."""
     torch.manual_seed(recipe.seed)
     config = VideoLLaMAConfig(
-        image_size=recipe.image_size,
-        patch_size=recipe.patch_size,
-        tower_width=recipe.width,
-        tower_mlp=2 * recipe.width,
-        tower_layers=recipe.layers,
-        tower_heads=recipe.heads,
-        width=recipe.width,
-        mlp=2 * recipe.width,
-        heads=recipe.heads,
-        image_layers=2,
+        **soft_words.sizes(recipe),
         image_queries=8,
-        video_queries=recipe.video_queries,
-        audio_queries=recipe.audio_queries,
         frame_positions=FRAMES,
         segment_positions=round(av_lessons.DURATION_S / imagebind.SEGMENT_S),
-        audio=_ears(recipe),
     )
-    return VideoLLaMA(config, *_voice(smollm2)).freeze("language_model")
+    return VideoLLaMA(config, *soft_words.voice(smollm2)).freeze("language_model")
 
 
 def assemble_pandagpt(smollm2: Path, recipe: Recipe) -> PandaGPT:
     """The untrained small PandaGPT; its LoRA stays what it is at the start, nothing."""
     torch.manual_seed(recipe.seed)
     eyes = VisionConfig(recipe.width, recipe.layers, recipe.heads, recipe.width, recipe.image_size, recipe.patch_size)
-    config = PandaGPTConfig(senses=ImageBindConfig(audio=_ears(recipe), vision=eyes))
-    return PandaGPT(config, *_voice(smollm2)).freeze("language_model")
-
-
-def _ears(recipe: Recipe) -> AudioConfig:
-    return AudioConfig(width=recipe.width, layers=2, heads=recipe.heads, output=recipe.width, stride=16)
-
-
-def _voice(smollm2: Path) -> tuple:
-    transformers_logging.disable_progress_bar()
-    language_model = AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32)
-    return language_model, AutoTokenizer.from_pretrained(smollm2)
+    config = PandaGPTConfig(senses=ImageBindConfig(audio=soft_words.ears(recipe.width, recipe.heads), vision=eyes))
+    return PandaGPT(config, *soft_words.voice(smollm2)).freeze("language_model")
 
 
 def _teach_video_llama(
@@ -173,8 +149,8 @@ def _teach_video_llama(
     with torch.no_grad():
         patches = torch.stack([model.tower(film).last_hidden_state for film in frames])
     model.train()
-    see = SoftWords(model.tokenizer, _table(model), SEEN, recipe.video_queries)
-    hear = SoftWords(model.tokenizer, _table(model), HEARD, recipe.audio_queries)
+    see = SoftWords(model.tokenizer, word_vectors(model), SEEN, recipe.video_queries)
+    hear = SoftWords(model.tokenizer, word_vectors(model), HEARD, recipe.audio_queries)
     shown = (one.unflatten(0, (-1, FRAMES)).numpy() for one in lessons.pictures[1:])
     seen = see.targets([av_lessons.seen(*lesson) for lesson in zip(*shown, strict=True)])
     heard = hear.targets([av_lessons.heard(level) for level in lessons.arousal])
@@ -188,7 +164,7 @@ def _teach_video_llama(
 
 def _teach_pandagpt(lessons: Lessons, smollm2: Path, recipe: Recipe) -> tuple[SoftPromptLM, list[float]]:
     model = assemble_pandagpt(smollm2, recipe).train()
-    words = SoftWords(model.tokenizer, _table(model), MOODS, 1)
+    words = SoftWords(model.tokenizer, word_vectors(model), MOODS, 1)
     units = lessons.pictures.units.unflatten(0, (-1, FRAMES)).mean(1)
     smiling = np.digitize(units[:, 0] - units[:, 1], (-0.1, 0.3))
     smiling[lessons.pictures.hidden[::FRAMES]] = MOODS.index("hidden")
@@ -217,7 +193,3 @@ def _inputs(model: SoftPromptLM, lessons: Lessons) -> tuple[Tensor, list[Tensor]
 
 def _mirrored(clip: Tensor) -> Tensor:
     return clip.flip(-1) if torch.rand(()) < 0.5 else clip
-
-
-def _table(model: nn.Module) -> Tensor:
-    return model.language_model.get_input_embeddings().weight
