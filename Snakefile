@@ -22,6 +22,7 @@ SMOLLM2 = paths.CHECKPOINTS / "smollm2.stamp"
 VIDEO_LLAMA = paths.CHECKPOINTS / "video-llama-tiny.stamp"
 MICROEMO = paths.CHECKPOINTS / "microemo-tiny.stamp"
 VIDEO_NETS = paths.CHECKPOINTS / "video-nets-tiny.stamp"
+# Stamps, and the folders that each stands for, as notebooks' parameters name them.
 EMBEDDED = {
     HUME: ("hume", "hume_unseen"),
     EALD: ("eald",),
@@ -34,7 +35,6 @@ EMBEDDED = {
     MICROEMO: ("microemo-tiny",),
     VIDEO_NETS: ("video-nets-tiny",),
 }
-"""Stamps, and the folders that each stands for, as notebooks' parameters name them."""
 
 # Builders and small models gain little from more threads: two at a time take less than one after the other.
 HALF = max(1, workflow.cores // 2)

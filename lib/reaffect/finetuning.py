@@ -34,9 +34,10 @@ from reaffect.speech import Utterance
 from reaffect.stats import bootstrap_groups, paired, percentile_interval
 from reaffect.store import Store
 from reaffect.tuning import Lesson, Recipe, tune
+from reaffect.tuning.kept import write_note
 
-COLUMNS = {"Avg": "avg", "Accuracy_S": "accuracy_s", "Recall_S": "recall_s"}
-"""Of the paper's tables -> names in `metrics.SetScores`."""
+COLUMNS = ("Avg", "Accuracy_S", "Recall_S")
+"""Of the paper's tables."""
 
 
 class Patches:
@@ -232,9 +233,7 @@ def answers(model: MicroEmo, asked: Sequence[Lesson], file: Path, recipe: Recipe
         questions, _, frames, audio = zip(*asked[start : start + recipe.batch_size], strict=True)
         heard = [one.to(model.video_projection.weight.device) for one in audio]
         texts += model.generate(questions, frames, heard, max_new_tokens=recipe.max_new_tokens)
-    aside = file.with_suffix(".part")
-    aside.write_text(json.dumps({"fingerprint": mark, "answers": texts}, indent=1))
-    aside.replace(file)
+    write_note(file, {"fingerprint": mark, "answers": texts})
     return texts
 
 
