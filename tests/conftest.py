@@ -63,6 +63,12 @@ def emer_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def emer_full() -> Path:
+    """The whole embedded EMER, as `make embedded` builds it; its first clips are those of `emer_root`."""
+    return built(paths.CORPORA / "emer" / "planted.json").parent
+
+
+@pytest.fixture(scope="session")
 def tiny_checkpoint() -> Path:
     """The small Video-LLaVA that `make embedded` trains."""
     return built(paths.CHECKPOINTS / "video-llava-tiny" / "config.json").parent

@@ -34,13 +34,13 @@ def small(**parts: bool) -> MicroEmo:
 
 
 @pytest.fixture(scope="module")
-def table(emer_root) -> pd.DataFrame:
-    return emer.split(emer.load(emer_root), emer_root / "split.csv").iloc[:6]
+def table(emer_full) -> pd.DataFrame:
+    return emer.split(emer.load(emer_full), emer_full / "split.csv").iloc[:6]
 
 
 @pytest.fixture(scope="module")
-def spoken(emer_root, table) -> dict[str, list[Utterance]]:
-    planted = json.loads((emer_root / "planted.json").read_text())["clips"]
+def spoken(emer_full, table) -> dict[str, list[Utterance]]:
+    planted = json.loads((emer_full / "planted.json").read_text())["clips"]
     return {
         row.media: [Utterance(one["start_s"], one["end_s"], one["text"]) for one in planted[row.clip]["utterances"]]
         for row in table.itertuples()

@@ -38,14 +38,14 @@ def begun(microemo_folder, smollm2_folder):
 
 
 @pytest.fixture(scope="module")
-def planted(emer_root):
-    return json.loads((emer_root / "planted.json").read_text())["clips"]
+def planted(emer_full):
+    return json.loads((emer_full / "planted.json").read_text())["clips"]
 
 
 @pytest.fixture(scope="module")
-def clips(emer_root, planted, begun, tmp_path_factory):
-    """What is seen of each clip of the corpus."""
-    table = emer.load(emer_root)
+def clips(emer_full, planted, begun, tmp_path_factory):
+    """What is seen of the corpus's first clips."""
+    table = emer.load(emer_full).iloc[:32]
     spoken = {
         row.media: [Utterance(one["start_s"], one["end_s"], one["text"]) for one in planted[row.clip]["utterances"]]
         for row in table.itertuples()
@@ -158,7 +158,7 @@ def test_it_hears_a_mood_in_voices_of_other_dialogues(begun):
 
 def test_lessons_show_a_state_or_none(begun):
     rng = np.random.default_rng(0)
-    drawn = [dialogue_lessons.sequence(rng, 8) for _ in range(300)]
+    drawn = [dialogue_lessons.lesson(rng, 8) for _ in range(300)]
     takes = np.array(dialogue_lessons.TAKES)
     for one in drawn:
         assert 2 <= len(one.takes) <= 8
