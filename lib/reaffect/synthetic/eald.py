@@ -19,7 +19,7 @@ from reaffect import media
 from reaffect.corpora import eald as corpus
 from reaffect.errors import InputError
 from reaffect.fingerprint import fingerprint
-from reaffect.synthetic import assets, building, faces, interviews, speech, studio
+from reaffect.synthetic import assets, building, faces, interviews, scene, speech, studio
 
 FPS, SIZE = 16, (640, 360)
 LONG_FPS, LONG_SIZE = 32, (1280, 720)
@@ -28,7 +28,7 @@ TRACTS = (1.0, 0.92, 1.09)
 """Factors of a vocal tract's length; with `speech.VOICES` they give 27 speakers."""
 
 SOURCES = [Path(__file__)]
-SOURCES += [Path(module.__file__) for module in (assets, faces, interviews, speech, studio)]
+SOURCES += [Path(module.__file__) for module in (assets, faces, interviews, scene, speech, studio)]
 """Modules that decide what is built: a change in them makes another corpus."""
 
 

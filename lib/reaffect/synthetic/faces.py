@@ -147,15 +147,19 @@ def express(subject: Subject, weights: np.ndarray) -> np.ndarray:
 
 
 def _open_mouth(face: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """Fills the gap between the inner lips, as far as they stand apart, with a mouth's dark."""
+    """Fills the gap between the inner lips, as far as they stand apart, with a mouth's dark, in place."""
     inner = landmarks[60:68]
     gap = (inner[5:8, 1] - inner[3:0:-1, 1]).mean() / EYE_DISTANCE
     if gap < 0.04:
         return face
     mask = np.zeros((CANVAS, CANVAS), np.uint8)
     cv2.fillPoly(mask, [np.round(inner * 16).astype(np.int32)], 255, cv2.LINE_AA, shift=4)
-    soft = cv2.GaussianBlur(mask, (0, 0), 1.2)[..., None].astype(np.float32) / 255 * min(1.0, gap / 0.08)
-    return face * (1 - soft) + np.float32([52, 22, 24]) * soft
+    left, top = np.maximum(inner.min(0) - 8, 0).astype(int)  # the blur reaches no further
+    right, bottom = inner.max(0).astype(int) + 9
+    around = slice(top, bottom), slice(left, right)
+    soft = cv2.GaussianBlur(mask[around], (0, 0), 1.2)[..., None].astype(np.float32) / 255 * min(1.0, gap / 0.08)
+    face[around] = face[around] * (1 - soft) + np.float32([52, 22, 24]) * soft
+    return face
 
 
 # --- sources -------------------------------------------------------------------------------------------------

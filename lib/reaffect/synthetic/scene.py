@@ -17,8 +17,10 @@ class Scene:
     def __init__(self, rng: np.random.Generator, size: tuple[int, int]):
         self._size = size
         self._room = _room(rng, size)
-        self._body, self._body_alpha = _body(rng, size)
-        self._light = _light(rng, size)
+        body, alpha = _body(rng, size)
+        self._shoulders = int(alpha.any(1).argmax())  # the first line with any of the body
+        self._body, self._body_alpha = body[self._shoulders :], cv2.merge([alpha[self._shoulders :]] * 3)
+        self._light = cv2.merge([_light(rng, size)] * 3)  # NumPy is slow at one value for three channels
         self._noise = rng.normal(0, rng.uniform(1.0, 3.5), (size[1] + 32, size[0] + 32, 3)).astype(np.float32)
         self._rng = rng
 
@@ -34,13 +36,22 @@ class Scene:
             uint8 (height, width, 3).
         """
         placed = cv2.warpAffine(head, pose, self._size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        cover = cv2.warpAffine(alpha, pose, self._size, flags=cv2.INTER_LINEAR)[..., None]
-        frame = self._room + (placed - self._room) * cover
-        frame += (self._body - frame) * self._body_alpha
+        cover = cv2.warpAffine(alpha, pose, self._size, flags=cv2.INTER_LINEAR)
+        frame = mixed(self._room, placed, cover)
+        below = frame[self._shoulders :]
+        below += (self._body - below) * self._body_alpha
         top, left = self._rng.integers(0, 32, 2)
         frame *= self._light
         frame += self._noise[top : top + self._size[1], left : left + self._size[0]]
-        return np.clip(frame, 0, 255).astype(np.uint8)
+        return np.clip(frame, 0, 255, out=frame).astype(np.uint8)
+
+
+def mixed(behind: np.ndarray, picture: np.ndarray, cover: np.ndarray) -> np.ndarray:
+    """`picture` (height, width, 3), overwritten, over what is `behind`, as far as `cover` (height, width) says."""
+    picture -= behind
+    picture *= cv2.merge([cover] * 3)
+    picture += behind
+    return picture
 
 
 def head_poses(
@@ -96,7 +107,7 @@ def _room(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
 
 
 def _body(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Shoulders in plain clothes with a round neckline: float32 (height, width, 3) and its alpha (.., 1)."""
+    """Shoulders in plain clothes with a round neckline: float32 (height, width, 3) and its alpha (height, width)."""
     width, height = size
     middle, top = 0.5 * width, 0.90 * height
     reach = rng.uniform(0.34, 0.42) * width
@@ -106,13 +117,13 @@ def _body(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, 
     cv2.fillPoly(mask, [np.array(outline, np.int32)], 255)
     neckline = (int(0.30 * reach), int(rng.uniform(0.03, 0.06) * height))
     cv2.ellipse(mask, (int(middle), int(top)), neckline, 0, 0, 360, 0, -1)
-    alpha = cv2.GaussianBlur(mask, (0, 0), 1.5).astype(np.float32)[..., None] / 255
+    alpha = cv2.GaussianBlur(mask, (0, 0), 1.5).astype(np.float32) / 255
     folds = cv2.resize(rng.normal(0, 8, (6, 12)).astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
     return (_colour(rng, 20, 190, 45) + folds[..., None]).astype(np.float32), alpha
 
 
 def _light(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """A slanting light: float32 (height, width, 1), gains around 1."""
+    """A slanting light: float32 (height, width), gains around 1."""
     across, down = np.meshgrid(np.linspace(-1, 1, size[0]), np.linspace(-1, 1, size[1]))
     slant = rng.uniform(-0.14, 0.14, 2)
-    return (1 + slant[0] * across + slant[1] * down)[..., None].astype(np.float32)
+    return (1 + slant[0] * across + slant[1] * down).astype(np.float32)

@@ -12,7 +12,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from reaffect.synthetic import faces
+from reaffect.synthetic import faces, scene
 from reaffect.synthetic.interviews import Interval
 
 HEAD = 0.7
@@ -257,9 +257,9 @@ def _blend(frame: np.ndarray, head: np.ndarray, alpha: np.ndarray, pose: np.ndar
     shifted = pose - np.array([(0, 0, left), (0, 0, top)])
     size = (right - left, bottom - top)
     placed = cv2.warpAffine(head, shifted, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    cover = cv2.warpAffine(alpha, shifted, size, flags=cv2.INTER_LINEAR)[..., None]
+    cover = cv2.warpAffine(alpha, shifted, size, flags=cv2.INTER_LINEAR)
     part = frame[top:bottom, left:right]
-    np.copyto(part, np.clip(part + (placed - part) * cover, 0, 255).astype(np.uint8))
+    part[:] = np.clip(scene.mixed(part.astype(np.float32), placed, cover), 0, 255, out=placed)
 
 
 def _fill(frame: np.ndarray, points: np.ndarray, colour: np.ndarray) -> None:

@@ -22,7 +22,7 @@ from transformers import TimesformerConfig, TimesformerForVideoClassification, V
 
 from reaffect.fingerprint import fingerprint
 from reaffect.models import beats, checkpoints, slowfast, tsm
-from reaffect.synthetic import faces, interviews, speech, studio, video_lessons
+from reaffect.synthetic import faces, interviews, scene, speech, studio, video_lessons
 from reaffect.synthetic import video_llava_training as training
 from reaffect.synthetic.checkpoints import ensure
 from reaffect.synthetic.video_lessons import FRAMES, HEARD, LABELS, MOMENTS, SIDE, Films
@@ -39,7 +39,7 @@ CHANGE_WEIGHT = 3.0
 SOURCES = [Path(__file__)]
 SOURCES += [
     Path(module.__file__)
-    for module in (beats, checkpoints, faces, interviews, slowfast, speech, studio, training, tsm, video_lessons)
+    for module in (beats, checkpoints, faces, interviews, scene, slowfast, speech, studio, training, tsm, video_lessons)
 ]
 
 
