@@ -88,7 +88,7 @@ def _encode(path, frames, shape, fps, waveform, sample_rate) -> None:
         rate = Fraction(fps).limit_denominator(1001)
         # The same bytes anywhere: x264 cuts its work by the number of threads, and its macroblock tree, in assembler
         # and with B-frames, differs from call to call within one process.
-        options = {"preset": "veryfast", "crf": "20", "threads": "1", "x264-params": "mbtree=0"}
+        options = {"preset": "ultrafast", "crf": "20", "threads": "1", "x264-params": "mbtree=0"}
         video = container.add_stream("libx264", rate=rate, options=options)
         video.height, video.width, video.pix_fmt = shape[0], shape[1], "yuv420p"
         streams = [encoded(video, _video_frames(frames, rate))]
