@@ -8,6 +8,8 @@ and faces are followed in between (see `coverage`).
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +20,7 @@ from reaffect.deid import blurring, boxes, coverage, detection, scanning, schedu
 from reaffect.deid import record as records
 from reaffect.deid.boxes import grown, whole_pixels
 from reaffect.deid.record import Record, RecordWriter, read_record, record_file
-from reaffect.deid.scanning import scanner
+from reaffect.deid.scanning import Scanner, scanner
 from reaffect.deid.streams import Frame, Sound, Writer
 from reaffect.errors import InputError
 from reaffect.fingerprint import fingerprint
@@ -95,6 +97,7 @@ def deidentify(
     smallest_face: float = 0.2,
     margin: float = 0.3,
     strength: float = 0.15,
+    shared: Callable[[], Scanner] | None = None,
 ) -> Record:
     """As `blur_faces`, with the voice anonymised by `mcadams`: the first sound track as mono AAC at 16 kHz.
 
@@ -102,10 +105,12 @@ def deidentify(
 
     Args:
         coefficient: see `mcadams`; the others: see `blur_faces`.
+        shared: gives a scanner that serves several videos, if frames are to be scanned at all; else this one has its
+            own.
     """
     source, target = Path(source), Path(target)
     options = Options(interval_s, smallest_face, margin, strength, coefficient)
-    return _blur(source, target, options, partial(_anonymous, source, target.parent, coefficient))
+    return _blur(source, target, options, partial(_anonymous, source, target.parent, coefficient), shared)
 
 
 def _anonymous(source: Path, folder: Path, coefficient: float) -> Sound:
@@ -117,7 +122,7 @@ def _anonymous(source: Path, folder: Path, coefficient: float) -> Sound:
     return streams.spoken(made, VOICE_RATE, max(0.0, start_s))
 
 
-def _blur(source: Path, target: Path, options: Options, sound) -> Record:
+def _blur(source: Path, target: Path, options: Options, sound, shared: Callable[[], Scanner] | None = None) -> Record:
     _check(source, target, options)
     with open_media(source):  # says what is wrong with the file before anything is done
         pass
@@ -131,7 +136,9 @@ def _blur(source: Path, target: Path, options: Options, sound) -> Record:
     head = {"fingerprint": mark, "source": source.name, "options": asdict(options)}
     try:
         with record_aside.open("w") as file:
-            writer = _render(source, video_aside, CONTAINERS[target.suffix.lower()], options, sound(), file, head)
+            container = CONTAINERS[target.suffix.lower()]
+            with nullcontext(shared()) if shared else scanner() as scans:
+                writer = _render(source, video_aside, container, options, sound(), scans, file, head)
             writer.finish(fingerprint(video_aside))
         record_file(target).unlink(missing_ok=True)  # a kill between the two renames leaves no record of another video
         video_aside.replace(target)
@@ -166,11 +173,13 @@ def _finished(target: Path, mark: str) -> Record | None:
     return Record(target, record_file(target), len(done["frames"]), done["counts"])
 
 
-def _render(source: Path, aside: Path, container: str, options: Options, sound: Sound, file, head) -> RecordWriter:
+def _render(
+    source: Path, aside: Path, container: str, options: Options, sound: Sound, scans: Scanner, file, head
+) -> RecordWriter:
     with streams.decoded(source) as (form, total, frames), Writer(aside, form, sound, container) as out:
         bar = tqdm(total=total or None, desc=f"blurring {source.name}", unit="frame")
         writer = None
-        with bar, scanner() as scans:
+        with bar:
             for frame in schedule.covered(frames, form, options.interval_s, options.smallest_face, scans):
                 if writer is None:
                     height, width = frame.luma.shape

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +13,7 @@ from tqdm import tqdm
 
 from reaffect.deid.faces import deidentify
 from reaffect.deid.record import FOUND, NO_FACE, Record
+from reaffect.deid.scanning import Scanner, scanner
 from reaffect.errors import InputError
 
 
@@ -48,9 +51,15 @@ def deidentify_all(sources: Sequence[str | Path], folder: str | Path, **options:
         raise InputError(f"{min(twice)}: two sources have this name; de-identify them into folders of their own.")
     folder.mkdir(parents=True, exist_ok=True)
     records, problems = {}, {}
-    for source in tqdm(sources, desc="de-identifying", unit="video"):
-        try:
-            records[str(source)] = deidentify(source, folder / Path(source).name, **options)
-        except InputError as error:
-            problems[str(source)] = str(error)
+    with ExitStack() as stack:
+
+        @cache
+        def shared() -> Scanner:  # takes a second to begin, and nothing if all is done already
+            return stack.enter_context(scanner())
+
+        for source in tqdm(sources, desc="de-identifying", unit="video"):
+            try:
+                records[str(source)] = deidentify(source, folder / Path(source).name, shared=shared, **options)
+            except InputError as error:
+                problems[str(source)] = str(error)
     return Deidentified(records, problems)

@@ -55,7 +55,7 @@ class Scanner:
 
 @contextmanager
 def scanner() -> Iterator[Scanner]:
-    """A scanner, for the length of a video."""
+    """A scanner, for the length of a video or of several."""
     call = [sys.executable, "-c", "from reaffect.deid.scanning import serve; serve()"]
     with subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         thread = ThreadPoolExecutor(1)
