@@ -53,9 +53,9 @@ SOURCES = [Path(__file__), Path(prompts.__file__)]
 class Recipe:
     """What decides the three checkpoints, besides the Video-LLaVA that they start from."""
 
-    films: int = 450
-    language_steps: int = 250
-    text_steps: int = 300
+    films: int = 300
+    language_steps: int = 170
+    text_steps: int = 200
     text_width: int = 64
     shared_width: int = 64
     batch: int = 32

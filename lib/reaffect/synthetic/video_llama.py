@@ -23,7 +23,7 @@ from reaffect.models.imagebind import ImageBindConfig, VisionConfig, mel_clips
 from reaffect.models.pandagpt import PandaGPT, PandaGPTConfig
 from reaffect.models.soft_prompt import SoftPromptLM
 from reaffect.models.video_llama import VideoLLaMA, VideoLLaMAConfig
-from reaffect.synthetic import av_lessons, faces, interviews, soft_words, speech, studio
+from reaffect.synthetic import av_lessons, faces, interviews, scene, soft_words, speech, studio
 from reaffect.synthetic import video_llava_training as training
 from reaffect.synthetic.av_lessons import FRAMES, GROUPS, Lessons, Pictures
 from reaffect.synthetic.checkpoints import ensure
@@ -39,6 +39,7 @@ MODULES = (
     av_lessons,
     faces,
     interviews,
+    scene,
     soft_words,
     speech,
     studio,
@@ -65,7 +66,7 @@ class Recipe:
     tower_steps: int = 1000
     steps: int = 250
     batch: int = 16
-    panda_steps: int = 120
+    panda_steps: int = 80
     panda_batch: int = 8
     image_size: int = 96
     patch_size: int = 16

@@ -72,9 +72,9 @@ class Recipe:
     text_layers: int = 2
     heads: int = 4
     vocabulary: int = 1024
-    face_films: int = 1800
+    face_films: int = 1200
     reaction_films: int = 900
-    tower_steps: int = 600
+    tower_steps: int = 450
     text_steps: int = 600
     batch: int = 16
 

@@ -32,7 +32,7 @@ class Recipe:
     """Sizes and steps."""
 
     reactions: int = 500
-    steps: int = 250
+    steps: int = 170
     batch: int = 16
     width: int = 48
     embedding: int = 64
