@@ -106,6 +106,7 @@ rule emer:
     output:
         touch(EMER),
     threads: HALF
+    priority: 4
     message:
         "Building the embedded corpus emer"
     shell:
@@ -188,6 +189,7 @@ rule microemo:
     output:
         touch(MICROEMO),
     threads: HALF
+    priority: 5
     message:
         "Teaching the small MicroEmo"
     shell:

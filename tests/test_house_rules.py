@@ -28,6 +28,7 @@ def test_there_are_notebooks():
         "05_viper_fusion",
         "06_deidentification",
         "07_eald_zero_shot",
+        "08_microemo_finetuning",
         "11_qualitative_confusion",
         "12_scoreboard",
     ]
@@ -155,7 +156,7 @@ LAYERS = [
     {"corpora", "media", "store", "extremes", "face_regions"},
     {"deid", "faces", "speech", "synthetic", "training", "tuning", "linear"},
     {"features", "mllm", "audiovisual", "judge", "audit"},
-    {"results", "plots", "scoreboard", "study", "fusion", "zero_shot", "supervised", "finetuning"},
+    {"results", "plots", "scoreboard", "study", "fusion", "zero_shot", "supervised", "finetuning", "openset"},
     {"runner", "normalise"},
 ]
 

@@ -271,7 +271,7 @@ def by_loop(network: MicroEmo, each: DialogueClip) -> torch.Tensor:
     for start, end in each.utterances:
         window = [k for k, time in enumerate(each.times_s) if start <= time < end]
         window = window or [min(range(len(each)), key=lambda k: abs(each.times_s[k] - (start + end) / 2))]
-        ids = network.tokenizer(f" From {start:.1f}s to {end:.1f}s: ", add_special_tokens=False).input_ids
+        ids = network.tokenizer(f" At {start:.1f}s: ", add_special_tokens=False).input_ids
         read = network.utterance_qformer(torch.cat([tokens[k] for k in window])[None])
         rows += [embed(torch.tensor(ids)), network.video_projection(read)[0]]
     return torch.cat(rows)
@@ -305,8 +305,8 @@ def soft_parts(network: MicroEmo, each: DialogueClip) -> list[torch.Tensor]:
     queries, parts = network.config.video_queries, []
     parts.append(row[:queries])
     row = row[queries:]
-    for start, end in each.utterances:
-        row = row[len(network.tokenizer(f" From {start:.1f}s to {end:.1f}s: ").input_ids) :]
+    for start, _ in each.utterances:
+        row = row[len(network.tokenizer(f" At {start:.1f}s: ").input_ids) :]
         parts.append(row[:queries])
         row = row[queries:]
     assert not len(row)

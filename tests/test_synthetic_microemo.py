@@ -7,18 +7,21 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
-from reaffect import finetuning
+from reaffect import finetuning, judge
 from reaffect.corpora import emer
+from reaffect.metrics import set_scores, wheel_groups
 from reaffect.models.microemo import ABLATIONS, MicroEmo
 from reaffect.models.qformer import padded
 from reaffect.speech import Utterance
 from reaffect.store import Store
 from reaffect.synthetic import dialogue_lessons, dialogues
 from reaffect.synthetic import microemo as builder
-from reaffect.synthetic.dialogue_lessons import SEEN, STATES
+from reaffect.synthetic.dialogue_lessons import HEARD, SEEN, STATES
+from reaffect.synthetic.soft_words import SoftWords, word_vectors
 
 pytestmark = pytest.mark.usefixtures("on_the_processor")
 
@@ -168,8 +171,30 @@ def test_lessons_show_a_state_or_none(begun):
 
 
 def test_a_small_recipe_is_built_once(tmp_path, smollm2_folder, monkeypatch):
-    recipe = builder.Recipe(people=2, voices=2, tower_steps=2, steps=2, hearing_steps=2, batch=2)
+    few = {"accounts": 2, "reading_steps": 1, "reading_batch": 2}
+    recipe = builder.Recipe(people=2, voices=2, tower_steps=2, steps=2, hearing_steps=2, batch=2, **few)
     folder = builder.build(tmp_path / "small", smollm2=smollm2_folder, recipe=recipe)
     monkeypatch.setattr(builder, "assemble", lambda *_: pytest.fail("trained again"))
     assert builder.build(tmp_path / "small", smollm2=smollm2_folder, recipe=recipe) == folder
     assert (folder / "model.safetensors").stat().st_size < 40e6  # the language model's weights are not copied
+    kept = load_file(folder / "model.safetensors")
+    assert any(value.any() for name, value in kept.items() if "lora_B" in name)  # it begins as nothing
+
+
+def test_it_describes_what_soft_tokens_say(begun):
+    """Told the truth in noisy words about dialogues that nobody learned from, it names more of it than of another."""
+    model = begun()
+    told = dialogue_lessons.accounts(16, seed=7)
+    recipe = builder.Recipe()
+    see = SoftWords(model.tokenizer, word_vectors(model), list(SEEN.values()), recipe.video_queries)
+    hear = SoftWords(model.tokenizer, word_vectors(model), list(HEARD.values()), recipe.audio_queries)
+    torch.manual_seed(0)
+    seen = [builder.soft_tokens(model, see, one, recipe.noise, told=True) for one in told]
+    heard = list(hear.noisy([one.heard for one in told], recipe.noise))
+    reader = builder.Told(model.config, model.language_model, model.tokenizer).eval()
+    texts = reader.generate([one.question for one in told], seen, heard, max_new_tokens=40)
+    lexicon, groups = judge.load("lexicon"), wheel_groups(level=2)
+    truth = judge.extract_labels(lexicon, [one.answer for one in told]).labels.tolist()
+    said = judge.extract_labels(lexicon, texts).labels.tolist()
+    assert set_scores(truth, said, groups).avg > 0.7
+    assert set_scores(truth, said[1:] + said[:1], groups).avg < 0.5

@@ -1,4 +1,4 @@
-"""What notebook 08 calls: dialogues as MicroEmo sees them, lessons, ablations from one checkpoint, and their scores."""
+"""What notebook 08 trains: dialogues as MicroEmo sees them, lessons, and ablations that begin from one checkpoint."""
 
 from __future__ import annotations
 
@@ -16,28 +16,24 @@ from torch import Tensor
 
 from reaffect import media
 from reaffect.audiovisual import network_of
-from reaffect.face_regions import outlines
+from reaffect.face_regions import REGIONS, outlines
 from reaffect.faces import POINTS
 from reaffect.features import extract
 from reaffect.features.visual import Landmarks
 from reaffect.fingerprint import fingerprint
-from reaffect.judge import Judge, extract_labels
 from reaffect.judge.question import neutral
-from reaffect.metrics import sample_scores, set_scores
-from reaffect.metrics.sets import Groups, Labels
+from reaffect.mllm import VideoMLLM
 from reaffect.models.dialogue_clip import DialogueClip
 from reaffect.models.imagebind import SAMPLE_RATE, mel_clips
 from reaffect.models.microemo import ABLATIONS, MicroEmo, MicroEmoConfig
 from reaffect.models.patch_masks import patch_masks
-from reaffect.results import measured
 from reaffect.speech import Utterance
-from reaffect.stats import bootstrap_groups, paired, percentile_interval
 from reaffect.store import Store
-from reaffect.tuning import Lesson, Recipe, tune
+from reaffect.tuning import Lesson, Recipe, Tuned, tune
 from reaffect.tuning.kept import write_note
 
-COLUMNS = ("Avg", "Accuracy_S", "Recall_S")
-"""Of the paper's tables."""
+ASKED = 48
+"""Questions that a model answers at once."""
 
 
 class Patches:
@@ -70,31 +66,36 @@ class Patches:
 class Beginning:
     """Models that begin from one checkpoint: called with the parts of the config that differ, it gives a fresh one.
 
-    What the paper does not train is frozen. The language model is bfloat16 where there is a GPU, all else float32.
+    What the paper does not train is frozen. Models are on the GPU if there is one, the language model in bfloat16, all
+    else in float32.
 
     Args:
         weights: one folder of ours, or the released files in the order in which they are laid over one another.
         language_model: as for `paths.checkpoint`.
+        lora: whether the language model's LoRA is trained, as Section 3.4 has it, or left as it comes: in Section 4.1
+            the language model is frozen, and LoRA is not among what is tuned.
         options: of the config, for all of them.
 
     Raises:
         InputError: a missing file, or weights that do not fit.
     """
 
-    def __init__(self, weights: Sequence[str], language_model: str, **options: Any):
-        self.weights, self.language_model, self.options = weights, language_model, options
+    def __init__(self, weights: Sequence[str], language_model: str, *, lora: bool = True, **options: Any):
+        self.weights, self.language_model, self.lora, self.options = weights, language_model, lora, options
 
     def __call__(self, **parts: bool) -> MicroEmo:
         return self.identified(**parts)[0]
 
     def identified(self, **parts: bool) -> tuple[MicroEmo, str]:
         """The same with what identifies the checkpoint, for `dialogues`."""
-        dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
+        gpu = torch.cuda.is_available()
+        dtype = torch.bfloat16 if gpu else torch.float32
         chosen = {"local_clues": True, "utterance_windows": True, **self.options, **parts}
         network, identity = network_of(
             MicroEmo, MicroEmoConfig, self.weights, self.language_model, dtype=dtype, **chosen
         )
-        return network.freeze(*network.published), identity
+        network.freeze(*network.published, *([] if self.lora else ["language_model"]))
+        return network.to("cuda" if gpu else "cpu").eval(), identity
 
 
 class Dialogue(NamedTuple):
@@ -148,6 +149,109 @@ def dialogues(
     return made
 
 
+class Clue(NamedTuple):
+    """What is known to carry a clip's emotion, because it was planted."""
+
+    carrier: str
+    """See `synthetic.dialogues.CARRIERS`; 'unknown' in real clips."""
+
+    motions: list[tuple[float, float]]
+    """From when to when a part of the face moves, in seconds."""
+
+    @property
+    def where(self) -> str:
+        """Whether the face shows it."""
+        return self.carrier if self.carrier == "unknown" else "in the face" if self.motions else "elsewhere"
+
+
+def clues(file: Path | None, clips: Sequence[str]) -> dict[str, Clue]:
+    """The clue of each clip, by its name, from `planted.json`; unknown where there is no such file."""
+    known = json.loads(file.read_text())["clips"] if file else {}
+    planted = {
+        name: Clue(truth["carrier"], [(one["start_s"], one["end_s"]) for one in truth["motions"]])
+        for name, truth in known.items()
+    }
+    return {clip: planted.get(clip, Clue("unknown", [])) for clip in clips}
+
+
+def stages(network: MicroEmo, one: Dialogue) -> tuple[dict[str, tuple[int, float, str]], list[tuple[str, str]]]:
+    """Figure 1 with this model's own shapes for one clip: boxes and arrows for `plots.network`."""
+    config, seen, hidden = network.config, one.seen, network.video_projection.out_features
+    side, patches = config.image_size, (config.image_size // config.patch_size) ** 2
+    windows, ears = sum(window is not None for window in seen.windows()), config.audio
+    boxes = {
+        "frames, timestamps": (0, 0.9, f"{len(seen)} × 3 × {side} × {side}"),
+        "face regions": (0, 0.68, f"{len(seen)} × {seen.regions.shape[1]} × {patches}"),
+        "utterances": (0, 0.46, str(len(seen.utterances))),
+        "sound": (0, 0.24, f"{len(one.heard)} × {ears.mel_bins} × {ears.mel_frames}"),
+        "subtitle, question": (0, 0.02, "words"),
+        "ViT": (1, 0.9, f"{len(seen)} × {1 + patches} × {config.tower_width}"),
+        "image Q-Former": (2, 0.9, f"{len(seen)} × {config.image_queries} × {config.width}"),
+        "local clues": (2, 0.68, f"{len(seen)} × {config.image_queries} × {config.width}"),
+        "video Q-Former": (3, 0.9, f"{config.video_queries} × {hidden}"),
+        "utterance windows": (3, 0.68, f"{windows} × {config.video_queries} × {hidden}"),
+        "audio Q-Former": (3, 0.24, f"{config.audio_queries} × {hidden}"),
+        "LLM with LoRA": (4, 0.46, "description"),
+        "judge": (5, 0.46, "labels"),
+    }
+    arrows = [
+        ("frames, timestamps", "ViT"),
+        ("ViT", "image Q-Former"),
+        ("ViT", "local clues"),
+        ("face regions", "local clues"),
+        ("image Q-Former", "video Q-Former"),
+        ("image Q-Former", "utterance windows"),
+        ("local clues", "video Q-Former"),
+        ("local clues", "utterance windows"),
+        ("utterances", "utterance windows"),
+        ("sound", "audio Q-Former"),
+        *((soft, "LLM with LoRA") for soft in ("video Q-Former", "utterance windows", "audio Q-Former")),
+        ("subtitle, question", "LLM with LoRA"),
+        ("LLM with LoRA", "judge"),
+    ]
+    return boxes, arrows
+
+
+class Looks(NamedTuple):
+    """Where a model looks in one clip."""
+
+    frames: list[int]
+    """Numbers of the frames that are shown."""
+
+    times_s: list[float]
+    """Theirs."""
+
+    patches: Float[np.ndarray, "shown patches"]
+    """Share of the local reading that each patch of theirs gets."""
+
+    regions: pd.DataFrame
+    """The same by region of the face, a row a frame that is shown; a patch counts in each region that it belongs to."""
+
+    over_time: tuple[list[float], np.ndarray, np.ndarray, list[tuple[float, float]]]
+    """Of all frames: times, shares of the whole clip's reading, of each window's, and the windows' utterances."""
+
+
+def looks(network: MicroEmo, one: Dialogue, around: Sequence[tuple[float, float]], *, shown: int = 7) -> Looks:
+    """What a model attends to in a clip: some frames around a moment, and all of them over time.
+
+    Args:
+        network: the whole model.
+        one: the clip.
+        around: moments, of which the first one's middle is taken; the clip's middle where there is none.
+        shown: frames.
+    """
+    [found] = network.attentions([one.seen])
+    times = list(one.seen.times_s)
+    middle = sum(around[0]) / 2 if around else times[len(times) // 2]
+    first = int(np.clip(np.searchsorted(times, middle) - shown // 2, 0, max(0, len(times) - shown)))
+    chosen = list(range(first, min(first + shown, len(times))))
+    seen_at = [round(times[frame], 1) for frame in chosen]
+    regions = pd.DataFrame(found.regions[chosen].float().cpu().numpy(), pd.Index(seen_at, name="time (s)"), [*REGIONS])
+    spoken = [tuple(one.seen.utterances[number]) for number in found.utterances]
+    over_time = (times, found.whole.float().cpu().numpy(), found.windows.float().cpu().numpy(), spoken)
+    return Looks(chosen, seen_at, found.patches[chosen].float().cpu().numpy(), regions, over_time)
+
+
 def lessons(table: pd.DataFrame, seen: Mapping[str, Dialogue], question: str) -> list[Lesson]:
     """A question, an answer and what is seen and heard, for each row.
 
@@ -167,15 +271,14 @@ def lessons(table: pd.DataFrame, seen: Mapping[str, Dialogue], question: str) ->
     ]
 
 
-def by_labels(judge: Judge, groups: Groups) -> Callable[[list[str], Sequence[Lesson]], float]:
-    """What validates a run: Avg of the labels in its answers, with those in the lessons' own answers as truth."""
+class Ablation(NamedTuple):
+    """Runs of every row, and what they say."""
 
-    def score(answers: list[str], asked: Sequence[Lesson]) -> float:
-        truth = extract_labels(judge, [one.answer for one in asked]).labels.map(_known)
-        said = extract_labels(judge, answers).labels.map(_known)
-        return float(set_scores(list(truth), list(said), groups).avg)
+    told: pd.DataFrame
+    """A row a run and test clip: `row`, `seed`, `clip` (its place among the test clips), `text`."""
 
-    return score
+    runs: dict[tuple[str, int], Tuned]
+    """By row and seed."""
 
 
 def ablate(
@@ -190,7 +293,7 @@ def ablate(
     score: Callable[[list[str], Sequence[Lesson]], float],
     watch: Callable[[pd.DataFrame, pd.Series], None] | None = None,
     rows: Mapping[str, Mapping[str, bool]] = ABLATIONS,
-) -> pd.DataFrame:
+) -> Ablation:
     """Trains each row of Table 2 once for each seed and asks it about the test clips.
 
     Args:
@@ -201,13 +304,9 @@ def ablate(
         folder: of the runs; a finished one is read from there.
         recipe: of training; its seed is replaced by each of `seeds`.
         seeds: of new parts' initial weights, batches and dropout.
-        score: validates, see `by_labels`.
+        score: validates, see `openset.by_labels`.
         watch: sees each run's history grow.
         rows: name -> what differs in the config.
-
-    Returns:
-        A row a run and test clip: `row`, `seed`, `clip` (its place in `test`), `text`; `attrs["runs"]` has each run's
-        `Tuned` by row and seed.
     """
     told, runs = [], {}
     for name, parts in rows.items():
@@ -218,9 +317,7 @@ def ablate(
             runs[name, seed] = run
             texts = answers(model, test, run.folder / "answers.json", recipe)
             told += [{"row": name, "seed": seed, "clip": clip, "text": text} for clip, text in enumerate(texts)]
-    table = pd.DataFrame(told)
-    table.attrs["runs"] = runs
-    return table
+    return Ablation(pd.DataFrame(told), runs)
 
 
 def answers(model: MicroEmo, asked: Sequence[Lesson], file: Path, recipe: Recipe) -> list[str]:
@@ -229,82 +326,27 @@ def answers(model: MicroEmo, asked: Sequence[Lesson], file: Path, recipe: Recipe
     if file.exists() and (kept := json.loads(file.read_text()))["fingerprint"] == mark:
         return kept["answers"]
     texts = []
-    for start in range(0, len(asked), recipe.batch_size):
-        questions, _, frames, audio = zip(*asked[start : start + recipe.batch_size], strict=True)
+    for start in range(0, len(asked), ASKED):
+        questions, _, frames, audio = zip(*asked[start : start + ASKED], strict=True)
         heard = [one.to(model.video_projection.weight.device) for one in audio]
         texts += model.generate(questions, frames, heard, max_new_tokens=recipe.max_new_tokens)
     write_note(file, {"fingerprint": mark, "answers": texts})
     return texts
 
 
-def table_rows(
-    told: pd.DataFrame, truth: Labels, said: Sequence[list[str]], groups: Groups, clips: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Avg, Accuracy_S and Recall_S in per cent of every row: the mean over seeds, each seed, an interval over clips.
+def untrained(
+    model: VideoMLLM, clips: Sequence[str], asked: Sequence[Lesson], *, frames: int, max_new_tokens: int
+) -> list[str]:
+    """What a model of Hugging Face's says to the same questions: it sees the frames and, if it can, hears the sound.
 
     Args:
-        told: from `ablate`.
-        truth: labels of each test clip.
-        said: labels of each row of `told`.
-        groups: for `metrics.set_scores`.
-        clips: what is drawn anew for an interval, one name a test clip.
+        model: from `mllm.load`.
+        clips: media files, one a question.
+        asked: their answers are not looked at.
+        frames: equidistant ones of each clip.
+        max_new_tokens: of an answer.
     """
-    made = []
-    for name, each in _by_clip(told, truth, said, groups).items():
-        mean = each.mean(0)
-        drawn = bootstrap_groups(lambda w, mean=mean: w @ mean / w.sum(1, keepdims=True), clips)
-        for place, column in enumerate(COLUMNS):
-            interval = percentile_interval(100 * drawn[:, place])
-            seeds = 100 * each[:, :, place].mean(1)
-            made.append(measured(name, column, float(seeds.mean()), interval=interval, seeds=seeds.tolist()))
-    return made
-
-
-def contrasts(
-    told: pd.DataFrame,
-    truth: Labels,
-    said: Sequence[list[str]],
-    groups: Groups,
-    kinds: Sequence[str],
-    *,
-    whole: str = "MicroEmo",
-) -> pd.DataFrame:
-    """The whole model's Avg minus each ablation's, by kind of clip, paired by clip, with an interval over clips.
-
-    Args:
-        told, truth, said, groups: as for `table_rows`.
-        kinds: of each test clip.
-        whole: the row that the others are compared with.
-
-    Returns:
-        A row an ablation and kind: `row`, `kind`, `clips`, `difference` in percentage points, `low`, `high`, `p`.
-    """
-    each = {name: scores[:, :, 0].mean(0) for name, scores in _by_clip(told, truth, said, groups).items()}
-    made = []
-    for kind in dict.fromkeys(kinds):
-        chosen = np.flatnonzero(np.asarray(kinds) == kind)
-        for name in each.keys() - {whole}:
-            gain = 100 * (each[whole] - each[name])[chosen]
-            drawn = bootstrap_groups(lambda w, gain=gain: w @ gain / w.sum(1), chosen)
-            made.append(
-                {"row": name, "kind": kind, "clips": len(chosen), **paired(float(gain.mean()), drawn)._asdict()}
-            )
-    order = {name: place for place, name in enumerate(each)}
-    return pd.DataFrame(made).sort_values("row", key=lambda names: names.map(order), kind="stable", ignore_index=True)
-
-
-def _by_clip(
-    told: pd.DataFrame, truth: Labels, said: Sequence[list[str]], groups: Groups
-) -> dict[str, Float[np.ndarray, "seeds clips columns"]]:
-    """Avg, accuracy and recall of each row's every seed and clip."""
-    made: dict[str, list[np.ndarray]] = {}
-    for (name, _), rows in told.groupby(["row", "seed"], sort=False):
-        found = sample_scores([truth[clip] for clip in rows["clip"]], [said[place] for place in rows.index], groups)
-        both = (found.accuracy + found.recall) / 2
-        made.setdefault(name, []).append(np.stack([both, found.accuracy, found.recall], -1))
-    return {name: np.stack(seeds) for name, seeds in made.items()}
-
-
-def _known(labels: list[str] | None) -> list[str]:
-    """What could not be read counts as no label."""
-    return labels or []
+    options = {"frames": frames, "audio": model.takes_audio, "max_new_tokens": max_new_tokens, "strict": True}
+    return [
+        model.describe([clip], one.question, **options).text.iloc[0] for clip, one in zip(clips, asked, strict=True)
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import matplotlib.pyplot as plt
@@ -90,6 +90,24 @@ def fusion(stages: Sequence[tuple[str, Sequence[int | str]]], inputs: dict[str, 
     return axis
 
 
+def network(boxes: Mapping[str, tuple[int, float, str]], arrows: Sequence[tuple[str, str]], axis: Axes) -> Axes:
+    """Boxes in columns and arrows between them.
+
+    Args:
+        boxes: by name: column, height in [0, 1], and the shape that leaves it.
+        arrows: from which box to which.
+        axis: a wide one.
+    """
+    for name, (column, y, shape) in boxes.items():
+        _box(axis, 2 * column, y, 1.55, name, shape, PALETTE[7] if column == 0 else PALETTE[column % 7])
+    for start, end in arrows:
+        (begins, low, _), (ends, high, _) = boxes[start], boxes[end]
+        _arrow(axis, (2 * begins + 1.57, low), (2 * ends - 0.02, high))
+    axis.set(xlim=(-0.1, 2 * max(column for column, *_ in boxes.values()) + 1.7), ylim=(-0.1, 1.02))
+    axis.axis("off")
+    return axis
+
+
 def _box(axis: Axes, x: float, y: float, width: float, title: str, shape: str, colour: tuple) -> None:
     axis.add_patch(FancyBboxPatch((x, y - 0.085), width, 0.17, boxstyle="round,pad=0.02", fc=(*colour, 0.25), ec="0.3"))
     size = "small" if len(title) < 13 else "x-small"
@@ -133,8 +151,15 @@ def calibration(curves: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]], ax
     return axis
 
 
-def differences(table: pd.DataFrame, axis: Axes) -> Axes:
-    """Paired differences with their intervals, one a row of `table` (its index names them); 0 is no difference."""
+def differences(table: pd.DataFrame, axis: Axes, *, label: str = "second minus first", drawn: str = "subjects") -> Axes:
+    """Paired differences with their intervals, one a row of `table` (its index names them); 0 is no difference.
+
+    Args:
+        table: `difference`, `low`, `high`.
+        axis: a wide one.
+        label: what is subtracted from what.
+        drawn: what the intervals are over.
+    """
     places = np.arange(len(table))[::-1]
     apart = (table.low > 0) | (table.high < 0)
     colours = [PALETTE[0] if told else (0.6, 0.6, 0.6) for told in apart]
@@ -142,7 +167,7 @@ def differences(table: pd.DataFrame, axis: Axes) -> Axes:
     axis.scatter(table.difference, places, color="black", s=16, zorder=3)
     axis.axvline(0, color="0.8", lw=1, zorder=0)
     axis.set_yticks(places, table.index)
-    axis.set_xlabel("second minus first   (bar: 95 % interval over subjects; grey: not told apart)")
+    axis.set_xlabel(f"{label}   (bar: 95 % interval over {drawn}; grey: not told apart)")
     return axis
 
 
@@ -233,6 +258,56 @@ def behaviours(counts: pd.Series, names: dict[str, str], family_of: dict[str, st
     return axis
 
 
+def clue_attention(frames: np.ndarray, patches: np.ndarray, times: Sequence[float], axes: Sequence[Axes]) -> None:
+    """Frames of a clip, an axis each, and over them how much each patch is attended to (red: most of all frames).
+
+    Args:
+        frames: uint8 (frames, height, width, 3).
+        patches: (frames, grid * grid), shares; 0 is left clear.
+        times: of each frame, in seconds.
+        axes: as many as frames.
+    """
+    grid = round(patches.shape[1] ** 0.5)
+    for axis, frame, shares, time_s in zip(axes, frames, patches, times, strict=True):
+        axis.imshow(frame)
+        opacity = np.clip(shares / patches.max(), 0, 1).reshape(grid, grid)
+        extent = (-0.5, frame.shape[1] - 0.5, frame.shape[0] - 0.5, -0.5)
+        heat = np.broadcast_to(PALETTE[3], (grid, grid, 3))
+        axis.imshow(np.dstack([heat, 0.8 * opacity]), extent=extent, interpolation="nearest")
+        axis.set_title(f"{time_s:.1f} s", fontsize="small")
+        axis.axis("off")
+
+
+def utterance_attention(
+    times: Sequence[float],
+    whole: np.ndarray,
+    windows: np.ndarray,
+    utterances: Sequence[tuple[float, float]],
+    motions: Sequence[tuple[float, float]],
+    axis: Axes,
+) -> Axes:
+    """How much of a clip's frames is attended to: by the whole clip's Q-Former, and by each utterance's.
+
+    Args:
+        times: of each frame, in seconds.
+        whole: (frames,), shares.
+        windows: (windows, frames), shares; 0 outside of each.
+        utterances: from when to when each window's utterance lasts.
+        motions: when something was planted in the face; shaded.
+        axis: a wide one.
+    """
+    for number, (start, end) in enumerate(motions):
+        axis.axvspan(start, end, color=PALETTE[8], alpha=0.3, lw=0, label="" if number else "planted clue")
+    axis.plot(times, whole, "o-", ms=3, lw=1, color="0.4", label="whole clip")
+    for number, (row, (start, end)) in enumerate(zip(windows, utterances, strict=True)):
+        inside, colour = row > 0, PALETTE[number % 8]
+        axis.plot(np.asarray(times)[inside], row[inside], "o-", ms=3, lw=1, color=colour)
+        axis.axvspan(start, end, ymax=0.03, color=colour, label=f"utterance {number + 1}")
+    axis.set(xlabel="time (s)", ylabel="share of attention", ylim=(0, None))
+    axis.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    return axis
+
+
 def loss_curve(history: pd.DataFrame, scores: pd.Series, axis: Axes) -> Axes:
     """Loss by step, as it is (thin) and smoothed, and on the right the validation score of each epoch (best: filled).
 
@@ -244,6 +319,7 @@ def loss_curve(history: pd.DataFrame, scores: pd.Series, axis: Axes) -> Axes:
     axis.plot(history.step, history.loss, color=PALETTE[0], lw=0.6, alpha=0.5)
     axis.plot(history.step, history.loss.ewm(span=max(1, len(history) // 15)).mean(), color=PALETTE[0], lw=1.8)
     axis.set(xlabel="step", ylim=(0, None))
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_ylabel("loss on the answers", color=PALETTE[0])
     if len(scores):
         ends = history.groupby("epoch").step.max().loc[scores.index]

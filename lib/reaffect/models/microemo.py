@@ -172,7 +172,9 @@ class MicroEmo(VideoLLaMA):
         read = iter(self.video_projection(self.utterance_qformer(*padded(windows))) if windows else ())
         rows = []
         for clip, tokens in zip(clips, whole, strict=True):
-            parts = [part for number, _ in _spoken(clip) for part in (self._words(clip, number), next(read))]
+            parts = [
+                part for number, _ in _spoken(clip) for part in (self.when(clip.utterances[number][0]), next(read))
+            ]
             rows.append(torch.cat([tokens, *parts]))
         return rows
 
@@ -190,6 +192,12 @@ class MicroEmo(VideoLLaMA):
             locally = self.image_qformer(clues, real, **{name: value[at] for name, value in text.items()})
             tokens = tokens.index_copy(0, at, self.local.fuse(tokens[at], locally))
         return list(tokens.split(counts))
+
+    def when(self, start_s: float) -> Float[Tensor, "words hidden"]:
+        """What stands before an utterance's soft tokens, in the language model's own words: they do not tell when."""
+        embed = self.language_model.get_input_embeddings()
+        ids = self._ids(f" At {start_s:.1f}s: ", first=False)
+        return embed(torch.tensor(ids, device=embed.weight.device)).to(self.video_projection.weight.dtype)
 
     @torch.inference_mode()
     def attentions(self, clips: Sequence[DialogueClip]) -> list[ClipAttention]:
@@ -270,13 +278,6 @@ class MicroEmo(VideoLLaMA):
         text, real = timestamp_tokens([time for clip in clips for time in clip.times_s])
         device = self.image_qformer.query_tokens.device
         return {"text": text.to(device), "text_mask": real.to(device)}
-
-    def _words(self, clip: DialogueClip, number: int) -> Float[Tensor, "words hidden"]:
-        """When an utterance was spoken, in the language model's own words: its tokens alone do not say it."""
-        start, end = clip.utterances[number]
-        embed = self.language_model.get_input_embeddings()
-        ids = self._ids(f" From {start:.1f}s to {end:.1f}s: ", first=False)
-        return embed(torch.tensor(ids, device=embed.weight.device)).to(self.video_projection.weight.dtype)
 
     def _attention(
         self, clip: DialogueClip, patches: Tensor, whole: Tensor, read: Sequence[Float[Tensor, " tokens"]]

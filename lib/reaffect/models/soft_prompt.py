@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -267,4 +268,6 @@ def with_lora(language_model: PreTrainedModel, config: Any) -> PeftModel:
         lora_dropout=config.lora_dropout,
         target_modules=["q_proj", "k_proj", "v_proj", "o_proj"],
     )
-    return get_peft_model(language_model, lora)
+    with warnings.catch_warnings():  # peft asks transformers by a name that will go
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
+        return get_peft_model(language_model, lora)

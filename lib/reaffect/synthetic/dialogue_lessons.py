@@ -3,7 +3,7 @@
 A lesson is a few frames of one person that show one emotion or none, and its caption, which comes from what was
 planted. Of most lessons networks see what lies in the face, as in close-ups. The rest are wide shots of people who are
 calm: from them nobody learns to read a small face. That dialogues show more than a face, and more than one emotion, is
-what MicroEmo's own parts are for.
+what MicroEmo's own parts are for. Accounts of dialogues teach the language model alone: nothing is filmed for them.
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ SEEN = {
     "surprised": "surprised raised brows",
 }
 HEARD = {"calm": "calm even voice", "happy": "happy lively voice", "sad": "sad slow voice"}
+
+QUESTION = '"{subtitle}" How does the person feel?'
+"""That accounts answer."""
 
 REGIONS = ("brows", "mouth", "face")
 _POINTS = ([*faces.RIGHT_BROW, *faces.LEFT_BROW], [*faces.MOUTH], [*range(68)])
@@ -126,3 +129,39 @@ def voices(count: int, *, seed: int) -> tuple[list[np.ndarray], list[str]]:
         emotions = [one.emotion for one in planted.utterances if one.emotion != "calm"]
         felt.append(emotions[0] if planted.carrier == "voice" else "calm")
     return waves, felt
+
+
+class Account(NamedTuple):
+    """What is seen and heard in a dialogue, in captions, and how an annotator puts it."""
+
+    question: str
+    whole: str
+    """Of what the clip shows: one emotion, even where there are two."""
+
+    utterances: list[tuple[float, str]]
+    """When each begins, in seconds, and what it shows."""
+
+    heard: str
+    answer: str
+
+
+def accounts(count: int, *, seed: int) -> list[Account]:
+    """Accounts of `count` dialogues that are in no corpus."""
+    made = []
+    for index in tqdm(range(count), "accounts for lessons"):
+        rng = np.random.default_rng([seed, 34, index])
+        carrier = dialogues.CARRIERS[index % len(dialogues.CARRIERS)]
+        made.append(_account(dialogues.dialogue(carrier, str(rng.choice(speech.VOICES)), rng), rng))
+    return made
+
+
+def _account(planted: dialogues.Dialogue, rng: np.random.Generator) -> Account:
+    felt = [one.emotion for one in planted.utterances if one.emotion != "calm"]
+    shown = planted.carrier in dialogues.SEEN
+    return Account(
+        QUESTION.format(subtitle=" ".join(one.text for one in planted.utterances)),
+        SEEN[str(rng.choice(felt)) if shown else "calm"],
+        [(one.start_s, SEEN[one.emotion if shown else "calm"]) for one in planted.utterances],
+        HEARD[felt[0] if planted.carrier == "voice" else "calm"],
+        planted.english,
+    )
