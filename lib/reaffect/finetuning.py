@@ -189,7 +189,7 @@ def stages(network: MicroEmo, one: Dialogue) -> tuple[dict[str, tuple[int, float
         "image Q-Former": (2, 0.9, f"{len(seen)} × {config.image_queries} × {config.width}"),
         "local clues": (2, 0.68, f"{len(seen)} × {config.image_queries} × {config.width}"),
         "video Q-Former": (3, 0.9, f"{config.video_queries} × {hidden}"),
-        "utterance windows": (3, 0.68, f"{windows} × {config.video_queries} × {hidden}"),
+        "utterance windows": (3, 0.46, f"{windows} × {config.video_queries} × {hidden}"),
         "audio Q-Former": (3, 0.24, f"{config.audio_queries} × {hidden}"),
         "LLM with LoRA": (4, 0.46, "description"),
         "judge": (5, 0.46, "labels"),
