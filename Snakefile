@@ -80,7 +80,7 @@ rule hume:
     output:
         touch(HUME),
     threads: HALF
-    priority: 3
+    priority: 5
     message:
         "Building the embedded corpus hume"
     shell:
@@ -119,7 +119,7 @@ rule video_llava:
     output:
         touch(VIDEO_LLAVA),
     threads: HALF
-    priority: 4
+    priority: 5
     message:
         "Training the small Video-LLaVA"
     shell:
