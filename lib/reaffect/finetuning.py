@@ -191,8 +191,8 @@ def stages(network: MicroEmo, one: Dialogue) -> tuple[dict[str, tuple[int, float
         "video Q-Former": (3, 0.9, f"{config.video_queries} × {hidden}"),
         "utterance windows": (3, 0.46, f"{windows} × {config.video_queries} × {hidden}"),
         "audio Q-Former": (3, 0.24, f"{config.audio_queries} × {hidden}"),
-        "LLM with LoRA": (4, 0.46, "description"),
-        "judge": (5, 0.46, "labels"),
+        "LLM with LoRA": (4, 0.02, "description"),
+        "judge": (5, 0.02, "labels"),
     }
     arrows = [
         ("frames, timestamps", "ViT"),
