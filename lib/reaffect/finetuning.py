@@ -88,14 +88,14 @@ class Beginning:
 
     def identified(self, **parts: bool) -> tuple[MicroEmo, str]:
         """The same with what identifies the checkpoint, for `dialogues`."""
-        gpu = torch.cuda.is_available()
-        dtype = torch.bfloat16 if gpu else torch.float32
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        dtype = torch.bfloat16 if device == "cuda" else torch.float32
         chosen = {"local_clues": True, "utterance_windows": True, **self.options, **parts}
         network, identity = network_of(
             MicroEmo, MicroEmoConfig, self.weights, self.language_model, dtype=dtype, **chosen
         )
         network.freeze(*network.published, *([] if self.lora else ["language_model"]))
-        return network.to("cuda" if gpu else "cpu").eval(), identity
+        return network.to(device).eval(), identity
 
 
 class Dialogue(NamedTuple):

@@ -164,8 +164,7 @@ def judged(judge: Judge, texts: Mapping[str, Sequence[str]], truth: Labels, grou
     made = []
     for system, each in texts.items():
         labels = extract_labels(judge, each).labels
-        found = sample_scores(truth, list(labels.map(_known)), groups)
-        scores = 100 * np.stack([(found.accuracy + found.recall) / 2, found.accuracy, found.recall], 1)
+        scores = 100 * _scores(truth, list(labels.map(_known)), groups)
         scores[labels.isna().to_numpy()] = np.nan
         made.append(pd.DataFrame(scores, columns=COLUMNS, index=[system] * len(scores)))
     return pd.concat(made).rename_axis("system")
@@ -176,10 +175,14 @@ def _by_clip(told: pd.DataFrame, truth: Labels, groups: Groups) -> dict[str, Flo
     made: dict[str, list[np.ndarray]] = {}
     for (name, _), rows in told.groupby(["row", "seed"], sort=False):
         said = rows.set_index("clip").labels
-        found = sample_scores(truth, [said[clip] for clip in range(len(truth))], groups)
-        both = (found.accuracy + found.recall) / 2
-        made.setdefault(name, []).append(np.stack([both, found.accuracy, found.recall], -1))
+        made.setdefault(name, []).append(_scores(truth, [said[clip] for clip in range(len(truth))], groups))
     return {name: np.stack(seeds) for name, seeds in made.items()}
+
+
+def _scores(truth: Labels, said: Labels, groups: Groups) -> Float[np.ndarray, "clips columns"]:
+    """`COLUMNS` of each clip."""
+    found = sample_scores(truth, said, groups)
+    return np.stack([(found.accuracy + found.recall) / 2, found.accuracy, found.recall], -1)
 
 
 def _known(labels: list[str] | None) -> list[str]:

@@ -8,7 +8,6 @@ and faces are followed in between (see `coverage`).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -97,7 +96,7 @@ def deidentify(
     smallest_face: float = 0.2,
     margin: float = 0.3,
     strength: float = 0.15,
-    shared: Callable[[], Scanner] | None = None,
+    scans: Scanner | None = None,
 ) -> Record:
     """As `blur_faces`, with the voice anonymised by `mcadams`: the first sound track as mono AAC at 16 kHz.
 
@@ -105,12 +104,11 @@ def deidentify(
 
     Args:
         coefficient: see `mcadams`; the others: see `blur_faces`.
-        shared: gives a scanner that serves several videos, if frames are to be scanned at all; else this one has its
-            own.
+        scans: one that serves several videos; else this one has its own.
     """
     source, target = Path(source), Path(target)
     options = Options(interval_s, smallest_face, margin, strength, coefficient)
-    return _blur(source, target, options, partial(_anonymous, source, target.parent, coefficient), shared)
+    return _blur(source, target, options, partial(_anonymous, source, target.parent, coefficient), scans)
 
 
 def _anonymous(source: Path, folder: Path, coefficient: float) -> Sound:
@@ -122,7 +120,7 @@ def _anonymous(source: Path, folder: Path, coefficient: float) -> Sound:
     return streams.spoken(made, VOICE_RATE, max(0.0, start_s))
 
 
-def _blur(source: Path, target: Path, options: Options, sound, shared: Callable[[], Scanner] | None = None) -> Record:
+def _blur(source: Path, target: Path, options: Options, sound, scans: Scanner | None = None) -> Record:
     _check(source, target, options)
     with open_media(source):  # says what is wrong with the file before anything is done
         pass
@@ -137,8 +135,8 @@ def _blur(source: Path, target: Path, options: Options, sound, shared: Callable[
     try:
         with record_aside.open("w") as file:
             container = CONTAINERS[target.suffix.lower()]
-            with nullcontext(shared()) if shared else scanner() as scans:
-                writer = _render(source, video_aside, container, options, sound(), scans, file, head)
+            with nullcontext(scans) if scans else scanner() as own:
+                writer = _render(source, video_aside, container, options, sound(), own, file, head)
             writer.finish(fingerprint(video_aside))
         record_file(target).unlink(missing_ok=True)  # a kill between the two renames leaves no record of another video
         video_aside.replace(target)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +11,7 @@ from tqdm import tqdm
 
 from reaffect.deid.faces import deidentify
 from reaffect.deid.record import FOUND, NO_FACE, Record
-from reaffect.deid.scanning import Scanner, scanner
+from reaffect.deid.scanning import scanner
 from reaffect.errors import InputError
 
 
@@ -51,15 +49,10 @@ def deidentify_all(sources: Sequence[str | Path], folder: str | Path, **options:
         raise InputError(f"{min(twice)}: two sources have this name; de-identify them into folders of their own.")
     folder.mkdir(parents=True, exist_ok=True)
     records, problems = {}, {}
-    with ExitStack() as stack:
-
-        @cache
-        def shared() -> Scanner:  # takes a second to begin, and nothing if all is done already
-            return stack.enter_context(scanner())
-
+    with scanner() as scans:
         for source in tqdm(sources, desc="de-identifying", unit="video"):
             try:
-                records[str(source)] = deidentify(source, folder / Path(source).name, shared=shared, **options)
+                records[str(source)] = deidentify(source, folder / Path(source).name, scans=scans, **options)
             except InputError as error:
                 problems[str(source)] = str(error)
     return Deidentified(records, problems)

@@ -25,10 +25,10 @@ SHAPE = struct.Struct("<II")  # height and width, before the pixels
 
 
 class Scanner:
-    """Runs `detection.find` on one picture after another, in the order asked."""
+    """Runs `detection.find` on one picture after another, in the order asked; its process begins with the first."""
 
-    def __init__(self, child: subprocess.Popen, thread: ThreadPoolExecutor) -> None:
-        self._child, self._thread = child, thread
+    def __init__(self) -> None:
+        self._thread, self._child = ThreadPoolExecutor(1), None
 
     def scan(self, luma: UInt8[np.ndarray, "height width"], smallest_face: float) -> Future[list[Sighting]]:
         """Sightings in the picture's own pixels, later.
@@ -41,6 +41,9 @@ class Scanner:
         return self._thread.submit(self._ask, small, luma.shape)
 
     def _ask(self, small: np.ndarray, full: tuple[int, ...]) -> list[Sighting]:
+        if self._child is None:
+            call = [sys.executable, "-c", "from reaffect.deid.scanning import serve; serve()"]
+            self._child = subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
             self._child.stdin.write(SHAPE.pack(*small.shape) + small.tobytes())
             self._child.stdin.flush()
@@ -52,19 +55,24 @@ class Scanner:
         found = [Sighting(np.array(box), confidence) for box, confidence in json.loads(answer)]
         return detection.scaled_back(found, small.shape, full)
 
+    def close(self) -> None:
+        """Ends the process, whatever it is at."""
+        if self._child:
+            self._child.kill()
+        self._thread.shutdown(cancel_futures=True)
+        if self._child:
+            with self._child as child:
+                child.kill()
+
 
 @contextmanager
 def scanner() -> Iterator[Scanner]:
     """A scanner, for the length of a video or of several."""
-    call = [sys.executable, "-c", "from reaffect.deid.scanning import serve; serve()"]
-    with subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-        thread = ThreadPoolExecutor(1)
-        try:
-            yield Scanner(child, thread)
-            thread.shutdown()
-        finally:
-            child.kill()
-            thread.shutdown(cancel_futures=True)
+    scans = Scanner()
+    try:
+        yield scans
+    finally:
+        scans.close()
 
 
 def serve() -> None:

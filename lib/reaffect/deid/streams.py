@@ -21,14 +21,12 @@ from jaxtyping import Float, UInt8
 
 from reaffect.errors import InputError
 from reaffect.media import open_media
-from reaffect.media.writing import AAC_SAMPLE_RATES, audio_frames, encoded
+from reaffect.media.writing import AAC_SAMPLE_RATES, X264, audio_frames, encoded
 
 TRACKING_LINES = 240
 """Shorter side of the small picture in which faces are followed."""
 
-# The fastest preset: a third of the time of "veryfast" and read twice as fast, for about 1 dB at the same crf and other
-# sizes. mbtree=0: with it the bytes would differ from call to call, see media
-ENCODER = {"preset": "ultrafast", "crf": "20", "threads": "2", "x264-params": "mbtree=0"}
+ENCODER = X264 | {"threads": "2"}
 
 
 @dataclass

@@ -14,6 +14,11 @@ import numpy as np
 
 from reaffect.errors import InputError
 
+# The fastest preset: a third of the time of "veryfast" and read twice as fast, for about 1 dB at the same crf and other
+# sizes. The same bytes anywhere: x264 cuts its work by the number of threads, and its macroblock tree, in assembler and
+# with B-frames, differs from call to call within one process.
+X264 = {"preset": "ultrafast", "crf": "20", "threads": "1", "x264-params": "mbtree=0"}
+
 AAC_FRAME = 1024  # samples in one AAC packet
 AAC_SAMPLE_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
@@ -86,10 +91,7 @@ def _encode(path, frames, shape, fps, waveform, sample_rate) -> None:
     # bitexact: neither version strings nor times in the file
     with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         rate = Fraction(fps).limit_denominator(1001)
-        # The same bytes anywhere: x264 cuts its work by the number of threads, and its macroblock tree, in assembler
-        # and with B-frames, differs from call to call within one process.
-        options = {"preset": "ultrafast", "crf": "20", "threads": "1", "x264-params": "mbtree=0"}
-        video = container.add_stream("libx264", rate=rate, options=options)
+        video = container.add_stream("libx264", rate=rate, options=X264)
         video.height, video.width, video.pix_fmt = shape[0], shape[1], "yuv420p"
         streams = [encoded(video, _video_frames(frames, rate))]
         if waveform is not None:

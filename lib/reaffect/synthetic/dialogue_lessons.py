@@ -126,8 +126,7 @@ def voices(count: int, *, seed: int) -> tuple[list[np.ndarray], list[str]]:
         rng = np.random.default_rng([seed, 32, index])
         planted = dialogues.dialogue(("voice", "local")[index % 3 == 0], str(rng.choice(speech.VOICES)), rng)
         waves.append(planted.waveform)
-        emotions = [one.emotion for one in planted.utterances if one.emotion != "calm"]
-        felt.append(emotions[0] if planted.carrier == "voice" else "calm")
+        felt.append(_voiced(planted))
     return waves, felt
 
 
@@ -162,6 +161,12 @@ def _account(planted: dialogues.Dialogue, rng: np.random.Generator) -> Account:
         QUESTION.format(subtitle=" ".join(one.text for one in planted.utterances)),
         SEEN[str(rng.choice(felt)) if shown else "calm"],
         [(one.start_s, SEEN[one.emotion if shown else "calm"]) for one in planted.utterances],
-        HEARD[felt[0] if planted.carrier == "voice" else "calm"],
+        HEARD[_voiced(planted)],
         planted.english,
     )
+
+
+def _voiced(planted: dialogues.Dialogue) -> str:
+    """What the voice tells of a dialogue; one that carries emotion carries one."""
+    felt = [one.emotion for one in planted.utterances if one.emotion != "calm"]
+    return felt[0] if planted.carrier == "voice" else "calm"
