@@ -152,7 +152,7 @@ def test_modules_stay_under_400_lines():
 
 LAYERS = [
     {"errors", "paths"},
-    {"prompts", "runs", "stats", "fingerprint", "metrics", "models"},
+    {"prompts", "runs", "stats", "fingerprint", "hardware", "metrics", "models"},
     {"corpora", "media", "store", "extremes", "face_regions"},
     {"deid", "faces", "speech", "synthetic", "training", "tuning", "linear"},
     {"features", "mllm", "audiovisual", "judge", "audit"},

@@ -20,6 +20,7 @@ from transformers import logging as transformers_logging
 from reaffect import media, paths
 from reaffect.errors import InputError
 from reaffect.fingerprint import clip_key, fingerprint
+from reaffect.hardware import best_device, precision
 from reaffect.models.imagebind import SAMPLE_RATE, mel_clips
 from reaffect.models.pandagpt import PandaGPT, PandaGPTConfig
 from reaffect.models.soft_prompt import SoftPromptLM
@@ -52,15 +53,15 @@ def load(kind: str, weights: Sequence[str], language_model: str, *, device: str 
         weights: one folder in our format, or the released files in the order in which they are laid over one another
             (`SoftPromptLM.load_original`); each a name as for `paths.checkpoint`.
         language_model: the LLM that was not released with them (Vicuna), as a folder or hub id.
-        device: `cpu`, `cuda`, ...; `auto` takes a GPU, in bfloat16, if there is one.
+        device: `cpu`, `cuda`, ...; `auto` takes a GPU if there is one. Numbers are `hardware.precision`'s.
 
     Raises:
         InputError: an unknown kind, a missing file, or weights that do not fit.
     """
     if kind not in KINDS:
         raise InputError(f"{kind!r} is no audio-visual LLM that is known here; there are {', '.join(KINDS)}.")
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
+    device = best_device() if device == "auto" else device
+    dtype = precision(device)
     network, identity = network_of(*KINDS[kind], weights, language_model, dtype=dtype)
     return AudioVisualLLM(network.to(device, dtype).eval(), identity)
 

@@ -21,6 +21,7 @@ from reaffect.faces import POINTS
 from reaffect.features import extract
 from reaffect.features.visual import Landmarks
 from reaffect.fingerprint import fingerprint
+from reaffect.hardware import best_device, precision
 from reaffect.judge.question import neutral
 from reaffect.mllm import VideoMLLM
 from reaffect.models.dialogue_clip import DialogueClip
@@ -66,8 +67,8 @@ class Patches:
 class Beginning:
     """Models that begin from one checkpoint: called with the parts of the config that differ, it gives a fresh one.
 
-    What the paper does not train is frozen. Models are on the GPU if there is one, the language model in bfloat16, all
-    else in float32.
+    What the paper does not train is frozen. Models are on the GPU if there is one, the language model in
+    `hardware.precision`, all else in float32.
 
     Args:
         weights: one folder of ours, or the released files in the order in which they are laid over one another.
@@ -88,11 +89,10 @@ class Beginning:
 
     def identified(self, **parts: bool) -> tuple[MicroEmo, str]:
         """The same with what identifies the checkpoint, for `dialogues`."""
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        dtype = torch.bfloat16 if device == "cuda" else torch.float32
+        device = best_device()
         chosen = {"local_clues": True, "utterance_windows": True, **self.options, **parts}
         network, identity = network_of(
-            MicroEmo, MicroEmoConfig, self.weights, self.language_model, dtype=dtype, **chosen
+            MicroEmo, MicroEmoConfig, self.weights, self.language_model, dtype=precision(device), **chosen
         )
         network.freeze(*network.published, *([] if self.lora else ["language_model"]))
         return network.to(device).eval(), identity

@@ -23,6 +23,7 @@ from transformers import logging as transformers_logging
 from reaffect import media
 from reaffect.errors import InputError
 from reaffect.fingerprint import clip_key, fingerprint
+from reaffect.hardware import best_device, precision
 from reaffect.prompts import parse_scores
 from reaffect.store import Store
 
@@ -39,15 +40,14 @@ def load(model: str | Path, device: str = "auto", dtype: str = "auto") -> VideoM
     Args:
         model: a hub id, or a folder in Hugging Face format with safetensors weights.
         device: `cpu`, `cuda`, ...; `auto` takes a GPU if there is one.
-        dtype: a torch dtype's name; `auto` is bfloat16 on a GPU and float32 elsewhere.
+        dtype: a torch dtype's name; `auto` is `hardware.precision`'s.
 
     Raises:
         InputError: the folder is no checkpoint, holds no multimodal model, or the hub does not give it.
     """
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if dtype == "auto":
-        dtype = "bfloat16" if device.startswith("cuda") else "float32"
+        device = best_device()
+    number = precision(device) if dtype == "auto" else getattr(torch, dtype)
     if isinstance(model, Path) and not (model / "config.json").exists():
         raise InputError(f"{model}: no checkpoint (config.json is missing). Name another folder, or `make embedded`.")
     transformers_logging.disable_progress_bar()
@@ -55,7 +55,7 @@ def load(model: str | Path, device: str = "auto", dtype: str = "auto") -> VideoM
         config = AutoConfig.from_pretrained(model)
         processor = AutoProcessor.from_pretrained(model)
         network = AutoModelForMultimodalLM.from_pretrained(
-            model, dtype=getattr(torch, dtype), use_safetensors=True, device_map=None
+            model, dtype=number, use_safetensors=True, device_map=None
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -67,7 +67,7 @@ def load(model: str | Path, device: str = "auto", dtype: str = "auto") -> VideoM
         raise InputError(f"{model}: the model takes text only; name a checkpoint that sees videos or images.")
     network = getattr(network, "thinker", network)  # of an omni model: the part that answers in text
     identity = fingerprint(model) if isinstance(model, Path) else f"{model}@{config._commit_hash}"
-    return VideoMLLM(network.to(device).eval(), processor, f"{identity}:{dtype}")
+    return VideoMLLM(network.to(device).eval(), processor, f"{identity}:{number}")
 
 
 class VideoMLLM:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tqdm import trange
 
 from reaffect.errors import InputError
+from reaffect.hardware import best_device
 from reaffect.metrics import pearson
 from reaffect.models.probe import Probe, ProbeBank
 
@@ -275,7 +276,7 @@ def _learn(
     halve_every: int | None,
 ) -> dict[str, np.ndarray]:
     """Trains in place; returns predictions (epochs, n, k) of every part."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = best_device()
     network.to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, halve_every or epochs, gamma=0.5)

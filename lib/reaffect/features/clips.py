@@ -23,6 +23,7 @@ from reaffect import media, paths
 from reaffect.errors import InputError
 from reaffect.features.extraction import pretrained
 from reaffect.fingerprint import fingerprint
+from reaffect.hardware import best_device
 from reaffect.models import beats, slowfast, tsm
 from reaffect.models.checkpoints import count, fill, read_checkpoint, shapes
 from reaffect.models.slowfast import KINETICS
@@ -38,7 +39,7 @@ class _Clips:
     batch_size = 1
 
     def __init__(self, network: nn.Module, weights: str, width: int, recipe: Mapping[str, Any]):
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = best_device()
         self.network = network.to(self.device).eval().requires_grad_(False)
         self.width = width
         self.recipe = {"model": weights, **recipe}

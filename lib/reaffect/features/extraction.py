@@ -15,6 +15,7 @@ from transformers import logging as transformers_logging
 from reaffect import paths
 from reaffect.errors import InputError
 from reaffect.fingerprint import clip_key, fingerprint
+from reaffect.hardware import best_device
 from reaffect.store import Store
 
 
@@ -99,6 +100,6 @@ def pretrained(auto: type, name: str) -> tuple[Any, str]:
             f"{name}: no {auto.__name__} could be loaded ({reason}). Check the name; offline, the hub's models must "
             "be in its cache; a folder whose weights cannot be read must be fetched or made again."
         ) from error
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = best_device()
     identity = fingerprint(place) if isinstance(place, Path) else f"{name}@{model.config._commit_hash}"
     return model.to(device).eval().requires_grad_(False), identity

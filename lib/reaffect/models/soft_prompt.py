@@ -84,8 +84,10 @@ class SoftPromptLM(nn.Module):
         if labels is None:
             return self.language_model(inputs_embeds=batch, attention_mask=mask)
         kept = int((labels != -100).sum(1).max()) + 1  # and the place from which the first token is told
+        # as indices: a slice would not lie in one piece, and the vocabulary's matrix be copied for each row
+        places = torch.arange(batch.shape[1] - kept, batch.shape[1], device=batch.device)
         return self.language_model(
-            inputs_embeds=batch, attention_mask=mask, labels=labels[:, -kept:], logits_to_keep=kept
+            inputs_embeds=batch, attention_mask=mask, labels=labels[:, -kept:], logits_to_keep=places
         )
 
     @torch.inference_mode()

@@ -19,6 +19,7 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer, Blip2VisionModel, PreTrainedModel, PreTrainedTokenizerBase
 from transformers import logging as transformers_logging
 
+from reaffect.hardware import precision
 from reaffect.models.imagebind import AudioConfig
 from reaffect.synthetic import video_llava_training as training
 from reaffect.synthetic.av_lessons import GROUPS, Pictures
@@ -90,15 +91,15 @@ def varied(frames: Float[Tensor, "batch 3 side side"]) -> Tensor:
 
 
 def voice(smollm2: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """SmolLM2 as published, and its tokenizer."""
+    """SmolLM2 as published, in `hardware.precision`, and its tokenizer."""
     transformers_logging.disable_progress_bar()
-    language_model = AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32)
+    language_model = AutoModelForCausalLM.from_pretrained(smollm2, dtype=precision("cpu"))
     return language_model, AutoTokenizer.from_pretrained(smollm2)
 
 
 def word_vectors(model: nn.Module) -> Float[Tensor, "vocabulary hidden"]:
     """What a model's language model has for each word."""
-    return model.language_model.get_input_embeddings().weight
+    return model.language_model.get_input_embeddings().weight.float()
 
 
 def ears(width: int, heads: int) -> AudioConfig:

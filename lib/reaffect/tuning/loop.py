@@ -20,6 +20,7 @@ from transformers import get_cosine_schedule_with_warmup
 
 from reaffect.errors import InputError
 from reaffect.fingerprint import fingerprint
+from reaffect.hardware import best_device
 from reaffect.models.soft_prompt import SoftPromptLM
 from reaffect.tuning import kept
 from reaffect.tuning.lessons import Lesson, bucketed, content, contents_of, cut, kinds_of
@@ -90,9 +91,9 @@ def tune(
     # The config stands for what weights do not show, such as dropout.
     known = content([type(model).__name__, model.config, model.state_dict(), sorted(learned)])
     folder = Path(folder) / fingerprint(dataclasses.asdict(recipe), known, parts)
-    gpu = torch.cuda.is_available()
     # Accelerate's own accumulation counts a data loader's batches; here a step's batches are known beforehand.
-    accelerator = Accelerator(cpu=not gpu, mixed_precision="bf16" if gpu else "no")
+    mixed = "bf16" if model.language_model.dtype == torch.bfloat16 else "no"
+    accelerator = Accelerator(cpu=best_device() == "cpu", mixed_precision=mixed)
     model.to(accelerator.device)
     finished = (folder / kept.NOTE).exists()
     if not finished:
