@@ -1,7 +1,7 @@
 """The scoreboard and the README's two tables, generated: `python -m reaffect.scoreboard`.
 
-Everything shown comes from `reports/published.csv`, from the records under `reports/`, and from the notebooks' own
-first lines. Nothing is typed in.
+Everything shown comes from `reports/published.csv`, `reports/exhibits.csv`, the records under `reports/`, and the
+notebooks' own first lines. Nothing is typed in.
 """
 
 from __future__ import annotations
@@ -13,11 +13,20 @@ import pandas as pd
 
 from reaffect import paths, results
 
-PAPERS = {"vaiani2024": "Vaiani et al. 2024", "eald2024": "EALD-MLLM 2024", "microemo2024": "MicroEmo 2024"}
+PAPERS = {
+    "vaiani2024": "Vaiani et al. 2024",
+    "eald2024": "EALD-MLLM 2024",
+    "microemo2024": "MicroEmo 2024",
+    "omni_emotion2025": "Omni-Emotion 2025",
+}
 PROFILES = ("tiny", "paper")
+EXHIBITS = paths.PUBLISHED.with_name("exhibits.csv")
+"""The papers' figures and tables that print no number, and the file under `reports/<profile>/` that shows each."""
+
 NOTE = (
     "Numbers of the tiny profile are about planted data: they show what the machinery finds of what was put there and "
-    "are never compared with a paper. `not run` names what is missing."
+    "are never compared with a paper. `not run` names what is missing. What a paper prints without numbers is "
+    "`present` once a notebook has made it."
 )
 
 
@@ -44,7 +53,10 @@ def scoreboard(paper: str) -> pd.DataFrame:
 
 
 def summary() -> pd.DataFrame:
-    """One row an exhibit: how many numbers it has, how many of ours stand beside them, and the verdicts."""
+    """One row an exhibit: how many numbers it has, how many of ours stand beside them, and the verdicts.
+
+    An exhibit without numbers is `present (profiles)` or not run.
+    """
     rows = []
     for paper, title in PAPERS.items():
         for exhibit, group in scoreboard(paper).groupby("exhibit", sort=False):
@@ -59,6 +71,7 @@ def summary() -> pd.DataFrame:
                     "verdicts": ", ".join(f"{count} {name}" for name, count in verdicts.items()),
                 }
             )
+        rows += _without_numbers(paper)
     return pd.DataFrame(rows)
 
 
@@ -90,6 +103,18 @@ def readme(text: str) -> str:
         after = rest.partition(end)[2]
         text = f"{before}{begin}\n{_markdown(table)}\n{end}{after}"
     return text
+
+
+def _without_numbers(paper: str) -> list[dict]:
+    """A row of `summary` for each exhibit that prints no number."""
+    table = pd.read_csv(EXHIBITS)
+    rows = []
+    for line in table[table.paper == paper].itertuples():
+        made = [profile for profile in PROFILES if (paths.REPORTS / profile / line.file).exists()]
+        counts = {"numbers": 0, "tiny": 0, "paper profile": 0}
+        verdict = f"present ({', '.join(made)})" if made else "not run (no record)"
+        rows.append({"paper": PAPERS[paper], "exhibit": line.exhibit, **counts, "verdicts": verdict})
+    return rows
 
 
 def _ours(paper: str, profile: str) -> dict[tuple[str, str, str], dict]:
