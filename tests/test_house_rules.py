@@ -155,7 +155,7 @@ LAYERS = [
     {"prompts", "runs", "stats", "fingerprint", "hardware", "metrics", "models"},
     {"corpora", "media", "store", "extremes", "face_regions"},
     {"deid", "faces", "speech", "synthetic", "training", "tuning", "linear"},
-    {"features", "mllm", "audiovisual", "judge", "audit"},
+    {"features", "mllm", "audiovisual", "judge", "audit", "curation"},
     {"results", "plots", "scoreboard", "study", "fusion", "zero_shot", "supervised", "finetuning", "openset"},
     {"runner", "normalise"},
 ]
