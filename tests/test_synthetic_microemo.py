@@ -189,8 +189,8 @@ def test_it_describes_what_soft_tokens_say(begun):
     see = SoftWords(model.tokenizer, word_vectors(model), list(SEEN.values()), recipe.video_queries)
     hear = SoftWords(model.tokenizer, word_vectors(model), list(HEARD.values()), recipe.audio_queries)
     torch.manual_seed(0)
-    seen = [builder.soft_tokens(model, see, one, recipe.noise, told=True) for one in told]
-    heard = list(hear.noisy([one.heard for one in told], recipe.noise))
+    seen = [builder.soft_tokens(model, see, one, recipe, told=True) for one in told]
+    heard = list(hear.noisy([one.heard for one in told], recipe.noise, recipe.shift))
     reader = builder.Told(model.config, model.language_model, model.tokenizer).eval()
     texts = reader.generate([one.question for one in told], seen, heard, max_new_tokens=40)
     lexicon, groups = judge.load("lexicon"), wheel_groups(level=2)

@@ -68,6 +68,7 @@ class Recipe:
     reading_batch: int = 8
     reading_rate: float = 1.5e-3
     noise: float = 0.3
+    shift: float = 0.15
     batch: int = 32
     longest: int = 8
     image_size: int = 112
@@ -248,14 +249,14 @@ def teach_reading(model: MicroEmo, recipe: Recipe) -> list[float]:
         optimisers, len(lessons), recipe.reading_steps, recipe.reading_batch, "reading"
     ):
         some = [lessons[index] for index in chosen]
-        seen = [soft_tokens(model, see, one, recipe.noise, told=bool(torch.rand(()) < TOLD)) for one in some]
-        heard = list(hear.noisy([one.heard for one in some], recipe.noise))
+        seen = [soft_tokens(model, see, one, recipe, told=bool(torch.rand(()) < TOLD)) for one in some]
+        heard = list(hear.noisy([one.heard for one in some], recipe.noise, recipe.shift))
         told = reader([one.question for one in some], seen, heard, [one.answer for one in some])
         losses.append(optimise(told.loss))
     return losses
 
 
-def soft_tokens(model: MicroEmo, see: SoftWords, one: Account, noise: float, *, told: bool) -> Tensor:
+def soft_tokens(model: MicroEmo, see: SoftWords, one: Account, recipe: Recipe, *, told: bool) -> Tensor:
     """What stands for the frames of an account: of the whole clip, and, if it is told, of each utterance.
 
     A reading of a whole clip misses what is short now and then (see the tests). It seems calm then, lest the language
@@ -263,7 +264,7 @@ def soft_tokens(model: MicroEmo, see: SoftWords, one: Account, noise: float, *, 
     """
     spoken = one.utterances if told else []
     overall = SEEN["calm"] if told and torch.rand(()) < MISSED else one.whole
-    whole, *windows = see.noisy([overall, *(shown for _, shown in spoken)], noise)
+    whole, *windows = see.noisy([overall, *(shown for _, shown in spoken)], recipe.noise, recipe.shift)
     with torch.no_grad():
         times = [model.when(start) for start, _ in spoken]
     return torch.cat([whole, *(part for pair in zip(times, windows, strict=True) for part in pair)])

@@ -57,15 +57,17 @@ class SoftWords:
         place = {token: index for index, token in enumerate(self._known)}
         return torch.tensor([[place[token] for token in self._ids(caption)] for caption in captions])
 
-    def noisy(self, captions: Sequence[str], noise: float) -> Float[Tensor, "captions slots hidden"]:
+    def noisy(self, captions: Sequence[str], noise: float, shift: float) -> Float[Tensor, "captions slots hidden"]:
         """The words of captions about as a network shows them that has learnt to, for a language model to learn from.
 
         Args:
             captions: of those known.
-            noise: its standard deviation, in that of the words.
+            noise: standard deviation of each word's own, in that of the words.
+            shift: of what is the same for all: where a network goes that learns on, its words go together.
         """
         words = self._vectors[self.targets(captions)]
-        return words + noise * words.std() * torch.randn_like(words)
+        together = shift * torch.randn(words.shape[-1])
+        return words + words.std() * (together + noise * torch.randn_like(words))
 
     def _ids(self, caption: str) -> list[int]:
         ids = self._tokenizer(f" {caption}", add_special_tokens=False).input_ids
