@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
 from transformers import logging as transformers_logging

@@ -20,6 +20,10 @@ def main(arguments: list[str] | None = None) -> int:
     talks.add_argument("--root", type=Path, default=paths.CORPORA)
     clips = what.add_parser("emer", help="the embedded EMER")
     clips.add_argument("--root", type=Path, default=paths.CORPORA)
+    films = what.add_parser("dfew", help="the embedded DFEW")
+    films.add_argument("--root", type=Path, default=paths.CORPORA)
+    series = what.add_parser("mafw", help="the embedded MAFW")
+    series.add_argument("--root", type=Path, default=paths.CORPORA)
     checkpoint = what.add_parser("video-llava", help="the small Video-LLaVA")
     checkpoint.add_argument("--folder", type=Path, default=paths.CHECKPOINTS / "video-llava-tiny")
     images = what.add_parser("image-models", help="the small LLaVA, CLIP and vision tower, from the small Video-LLaVA")
@@ -37,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     nets.add_argument("--folder", type=Path, default=paths.CHECKPOINTS / "video-nets-tiny")
     words = what.add_parser("smollm2", help="SmolLM2-135M-Instruct from its package, in Hugging Face format")
     words.add_argument("--folder", type=Path, default=paths.CHECKPOINTS / "smollm2")
-    for command in (corpus, talks, clips, checkpoint, images, omni, timed, nets):
+    for command in (corpus, talks, clips, films, series, checkpoint, images, omni, timed, nets):
         command.add_argument("--workers", type=int, default=2, help="processes or threads that render")
     options = parser.parse_args(arguments)
     try:
@@ -63,6 +67,14 @@ def _build(options: argparse.Namespace) -> None:
             from reaffect.synthetic import emer
 
             emer.build(options.root, workers=options.workers)
+        case "dfew":
+            from reaffect.synthetic import dfew
+
+            dfew.build(options.root, workers=options.workers)
+        case "mafw":
+            from reaffect.synthetic import mafw
+
+            mafw.build(options.root, workers=options.workers)
         case "video-llava":
             from reaffect.synthetic import video_llava
 
