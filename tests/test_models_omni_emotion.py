@@ -393,7 +393,7 @@ def test_text_alone_is_the_language_model_itself(model):
 def test_answers_end_with_the_language_models_own_mark(model):
     assert model.stop == "</s>"
     _, learned = model.lengths(["?"], [clip(2)], [sound(3)], ["no"])
-    assert learned == [len(words()(" no\n").input_ids) + 1]
+    assert learned == [len(words()("no").input_ids) + 1]
 
 
 def test_loss_is_of_the_answers_alone(model):
@@ -402,7 +402,7 @@ def test_loss_is_of_the_answers_alone(model):
     logprobs = output.logits.log_softmax(-1)
     total, count = 0.0, 0
     for row, answer in enumerate(answers):
-        target = words()(f" {answer}\n</s>").input_ids
+        target = words()(f"{answer}</s>").input_ids
         total -= sum(logprobs[row, k - len(target) - 1, token] for k, token in enumerate(target))
         count += len(target)
     torch.testing.assert_close(output.loss, total / count)
@@ -616,4 +616,15 @@ def test_smollm2_is_asked_in_its_own_format(smollm2_folder):
     assert network._ids(text, first=True)[0] == tokenizer.convert_tokens_to_ids("<|im_start|>")
     assert network.stop == "<|im_end|>"
     _, learned = network.lengths(["Sad?"], [clip(2)], [sound(3)], ["no"])
-    assert learned == [len(tokenizer(" no\n", add_special_tokens=False).input_ids) + 1]
+    assert learned == [len(tokenizer("no", add_special_tokens=False).input_ids) + 1]
+
+
+def test_smollm2_learns_turns_as_its_chat_format_writes_them(smollm2_folder):
+    tokenizer = AutoTokenizer.from_pretrained(smollm2_folder)
+    network = OmniEmotion(SMALL, llama(vocab_size=len(tokenizer)), tokenizer)
+    turns = [{"role": "user", "content": "Sad?"}, {"role": "assistant", "content": "{no} braces"}]
+    written = tokenizer.apply_chat_template(turns, tokenize=False).removesuffix("\n")
+    learned = network.prompt("Sad?", video=False, audio=False) + network.reply.format(
+        answer="{no} braces", stop=network.stop
+    )
+    assert learned == written

@@ -159,6 +159,7 @@ class OmniEmotion(SoftPromptLM):
     """
 
     config_class = OmniEmotionConfig
+    reply = "{answer}{stop}"
     published: ClassVar[tuple[str, ...]] = ("tower", "newline", "face_encoder", "ears")
     """What no phase trains."""
 

@@ -40,6 +40,8 @@ class SoftPromptLM(nn.Module):
     config_class: ClassVar[type]
     stop: ClassVar[str] = "###"
     """Ends every turn, so that an answer is over where the model writes it."""
+    reply: ClassVar[str] = " {answer}\n{stop}"
+    """How an answer follows the prompt when it is learned."""
 
     def __init__(self, config: Any, language_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase):
         super().__init__()
@@ -237,7 +239,7 @@ class SoftPromptLM(nn.Module):
         known = len(ids[-1])
         if answer is not None:
             # Tokenised with the words before it, as the boundary's space is written differently by each tokenizer.
-            whole = self._ids(f"{pieces[-1]} {answer}\n{self.stop}", first=not slots)
+            whole = self._ids(pieces[-1] + self.reply.format(answer=answer, stop=self.stop), first=not slots)
             known = next((k for k, (a, b) in enumerate(zip(ids[-1], whole, strict=False)) if a != b), known)
             ids[-1] = whole
         words = [embed(torch.tensor(piece, dtype=torch.long, device=embed.weight.device)) for piece in ids]
