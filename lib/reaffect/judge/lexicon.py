@@ -139,14 +139,14 @@ def _overlap(name: str, reference: set[str], description: set[str]) -> dict[str,
     return {name: 1 + round(9 * dice) if reference else None, "reason": reason}
 
 
-ANSWERS: Mapping[frozenset[str], Callable[[Mapping[str, str]], dict[str, object]]] = {
+ANSWERS: dict[frozenset[str], Callable[[Mapping[str, str]], dict[str, object]]] = {
     frozenset({"emotion", "score"}): _emotion,
     frozenset({"groups"}): _groups,
     frozenset({"labels"}): _labels,
     frozenset({"clue_overlap", "reason"}): _clue_overlap,
     frozenset({"label_overlap", "reason"}): _label_overlap,
 }
-"""What a template asks for -> what answers it."""
+"""What a template asks for -> what answers it; `judge.curation` adds its own."""
 
 
 @lru_cache
