@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -86,6 +87,14 @@ def test_a_clip_that_cannot_be_read_has_no_scene_and_is_listed(tmp_path):
     table = describe_scenes(Seer(good="A wall."), [str(damaged), good, unseen])
     assert table.text.isna().tolist() == [True, False, True] and table.frames.tolist() == [0, 1, 1]
     assert set(table.attrs["problems"]) == {str(damaged), unseen}
+
+
+def test_a_folder_of_frames_does_not_tell_how_many_are_a_second(tmp_path):
+    folder = tmp_path / "0010"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "1.png"), np.zeros((8, 8, 3), np.uint8))
+    table = describe_scenes(Seer(), [str(folder)])
+    assert table.text.isna().all() and "do not tell when" in table.attrs["problems"][str(folder)]
 
 
 def test_no_frames_a_second_are_refused():

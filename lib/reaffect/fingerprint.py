@@ -40,10 +40,13 @@ def fingerprint(*things: Any) -> str:
 def clip_key(clip: str | Path) -> str:
     """Key of a media file in the store: its name and its content, so that a replaced file is computed anew.
 
+    A folder of frames is known by its name and by all files in it.
+
     Raises:
         InputError: the file does not exist.
     """
-    return f"{Path(clip).name}@{_of_file(Path(clip))[:DIGITS]}"
+    clip = Path(clip)
+    return f"{clip.name}@{fingerprint(clip) if clip.is_dir() else _of_file(clip)[:DIGITS]}"
 
 
 def _plain(thing: Any) -> Any:

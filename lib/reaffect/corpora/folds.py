@@ -10,9 +10,7 @@ import pandas as pd
 
 from reaffect.corpora import tables
 from reaffect.errors import InputError
-
-IMAGES = {".jpg", ".jpeg", ".png"}
-"""Suffixes of frames, in lower case."""
+from reaffect.media.folders import is_picture
 
 _NAMED = 3  # clips that a message names before it only counts
 
@@ -128,7 +126,7 @@ def media_files(place: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder, _, names in os.walk(place):
         videos = [Path(folder, name) for name in sorted(names) if is_video(name)]
-        frames = [Path(folder)] if any(Path(name).suffix.lower() in IMAGES for name in names) else []
+        frames = [Path(folder)] if any(is_picture(Path(folder, name)) for name in names) else []
         for file in videos or frames:
             clip = tables.clip_id(file.name)
             if clip in found:

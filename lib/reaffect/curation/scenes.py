@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -83,7 +84,10 @@ def _frame_counts(clips: Sequence[str], fps: float) -> tuple[dict[str, int], dic
     counts, problems = {}, {}
     for clip in clips:
         try:
-            counts[clip] = max(1, round(media.probe(clip).duration_s * fps))
+            lasts_s = media.probe(clip).duration_s
+            if math.isnan(lasts_s):
+                raise InputError(f"{clip}: frames in a folder do not tell when they are shown. Make a video of them.")
+            counts[clip] = max(1, round(lasts_s * fps))
         except InputError as error:
             problems[clip] = str(error)
     return counts, problems

@@ -1,4 +1,4 @@
-"""Video files in and out: equidistant frames, mono waveforms, facts about a file, and a writer."""
+"""Clips in and out, videos or folders of frames: equidistant frames, mono waveforms, facts, and a writer."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import soxr  # librosa's resampler, which librosa does not stream; and it would 
 from jaxtyping import Float32, UInt8
 
 from reaffect.errors import InputError
+from reaffect.media.folders import frame_files, read_picture, read_pictures
 from reaffect.media.writing import AAC_FRAME, write_video
 
 __all__ = [
@@ -55,13 +56,13 @@ decord = _import_decord()
 
 
 class Probe(NamedTuple):
-    """What a video file holds, as `read_frames` and `read_waveform` give it."""
+    """What a clip holds, as `read_frames` and `read_waveform` give it."""
 
     width: int
-    height: int  # of the upright picture
-    fps: float  # mean over the clip
+    height: int  # of the upright picture, in a folder of frames of the first one
+    fps: float  # mean over the clip; NaN for a folder of frames, which does not tell
     frames: int
-    duration_s: float  # of the video track
+    duration_s: float  # of the video track; NaN for a folder of frames
     has_audio: bool
 
 
@@ -104,14 +105,28 @@ def read_frames(
     a stretch with more frames gives more of the sample. Read by decord, or by PyAV where that is faster or where
     decord is wrong or absent: the frames are the same.
 
+    Args:
+        path: video file, or folder of frames, which come in the order of the numbers in their names; those of another
+            size are scaled to that of the first one.
+        count: of the frames.
+        span: the part, as shares of the clip.
+
     Raises:
-        InputError: the file is missing, no video, cut off or damaged.
+        InputError: the file is missing, no video, cut off or damaged; the folder has no frames, or one of those that
+            are read is damaged.
     """
+    if Path(path).is_dir():
+        files = frame_files(path)
+        return read_pictures(files, frame_indices(len(files), count, span))
     return _frames(path, _layout_of(path), count, span)
 
 
 def frame_at(path: str | Path, time_s: float) -> UInt8[np.ndarray, "height width 3"]:
-    """The frame that is shown at a time, the last one if the clip ends before; errors as for `read_frames`."""
+    """The frame that is shown at a time, the last one if the clip ends before.
+
+    Raises:
+        InputError: as for `read_frames`; or a folder of frames, which does not tell when they are shown.
+    """
     layout = _layout_of(path)
     share = min(max(time_s / max(layout.duration_s, 1e-9), 0.0), 1 - 1e-9)
     return _frames(path, layout, 1, (share, 1.0))[0]
@@ -130,17 +145,20 @@ def read_waveform(path: str | Path, sample_rate: int = 16000) -> Float32[np.ndar
     """Sound of a clip: mean of its channels, about [-1, 1], empty where the file has no audio track.
 
     Args:
-        path: video or audio file.
+        path: video or audio file, or folder of frames, which has no sound.
         sample_rate: samples per second of the result.
 
     Raises:
-        InputError: the file is missing, no media file, cut off or damaged.
+        InputError: the file is missing, no media file, cut off or damaged; the folder has no frames.
     """
     return np.concatenate([np.zeros(0, np.float32), *waveform_blocks(path, sample_rate)])
 
 
 def waveform_blocks(path: str | Path, sample_rate: int = 16000) -> Iterator[Float32[np.ndarray, " samples"]]:
     """`read_waveform` in blocks of any size, for a memory that does not grow with the length of the file."""
+    if Path(path).is_dir():
+        frame_files(path)  # complains of a folder that is no clip
+        return
     with open_media(path) as container:
         if not container.streams.audio:
             return
@@ -188,9 +206,16 @@ def _resampled(blocks: Iterable[np.ndarray], rate: int, target: int) -> Iterator
 def probe(path: str | Path) -> Probe:
     """Size, length and tracks of a video file, counted from its packets rather than taken from its header.
 
+    Of a folder of frames, the number of its frames and the size of the first one.
+
     Raises:
-        InputError: the file is missing, no video, cut off or damaged.
+        InputError: the file is missing, no video, cut off or damaged; the folder has no frames, or its first one is
+            damaged.
     """
+    if Path(path).is_dir():
+        files = frame_files(path)
+        height, width, _ = read_picture(files[0]).shape
+        return Probe(width, height, math.nan, len(files), math.nan, False)
     with open_media(path) as container:
         layout = _layout(container, path)
         has_audio = bool(container.streams.audio)
@@ -207,6 +232,11 @@ def probe(path: str | Path) -> Probe:
 def open_media(path: str | Path) -> Iterator[av.container.InputContainer]:
     """The file for reading; whatever is wrong with it, then or later, is an InputError."""
     path = Path(path)
+    if path.is_dir():
+        raise InputError(
+            f"{path}: a folder, and a video or sound file is needed here: frames in a folder do not tell when they "
+            "are shown. If you know their rate, make a video of them with ffmpeg."
+        )
     if not path.is_file():
         raise InputError(f"{path}: no such file; check the path.")
     if not path.stat().st_size:
