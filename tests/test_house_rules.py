@@ -156,7 +156,8 @@ LAYERS = [
     {"corpora", "media", "store", "extremes", "face_regions"},
     {"deid", "faces", "speech", "synthetic", "training", "tuning", "linear"},
     {"features", "mllm", "audiovisual", "judge", "audit", "curation"},
-    {"results", "plots", "scoreboard", "study", "fusion", "zero_shot", "supervised", "finetuning", "openset"},
+    {"results", "plots", "diagrams", "scoreboard", "study", "fusion", "zero_shot", "supervised", "finetuning"},
+    {"openset", "recognition"},
     {"runner", "normalise"},
 ]
 

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, recall_score
+from torchmetrics.functional.classification import multiclass_accuracy
 
 from reaffect.metrics import recall_scores
 from reaffect.stats import bootstrap_groups
@@ -25,6 +27,15 @@ def test_it_is_scikit_learns_where_all_answers_are_labels(items):
         recall_score(truth, prediction, labels=present, average="macro", zero_division=0)
     )
     assert scores.war == pytest.approx(accuracy_score(truth, prediction))
+
+
+def test_it_is_torchmetrics_macro_and_micro_accuracy():
+    rng = np.random.default_rng(1)
+    truth, prediction = rng.integers(0, 4, (2, 300))
+    names = ([LABELS[number] for number in side] for side in (truth, prediction))
+    numbers = torch.tensor(prediction), torch.tensor(truth)
+    expected = [multiclass_accuracy(*numbers, 4, average=average).item() for average in ("macro", "micro")]
+    assert recall_scores(*names, LABELS) == pytest.approx(expected, abs=1e-6)
 
 
 @given(pairs(), st.randoms())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from reaffect.metrics.weighing import as_float, share
 
@@ -53,9 +53,26 @@ def recall_scores(
     unknown = sorted(set(truth) - set(labels))
     if unknown:
         raise ValueError(f"the truth {unknown[0]!r} is none of the labels {', '.join(labels)}")
-    is_class = np.array(list(truth), object)[:, None] == np.array(list(labels), object)
-    is_right = np.array([one == other for one, other in zip(truth, prediction, strict=True)])
+    is_right = np.array([one == other for one, other in zip(truth, prediction, strict=True)], float)
     weights = np.ones(len(truth)) if weights is None else np.asarray(weights, float)
-    there, hits = weights @ is_class, weights @ (is_class & is_right[:, None])
-    uar = share(share(hits, there).sum(-1), (there > 0).sum(-1))
-    return RecallScores(as_float(uar), as_float(share(weights @ is_right, weights.sum(-1))))
+    return RecallScores(*map(as_float, recalls(weights, membership(truth, labels), is_right)))
+
+
+def recalls(
+    weights: Float[np.ndarray, "*k n"], there: Bool[np.ndarray, "n classes"], right: Float[np.ndarray, " n"]
+) -> RecallScores:
+    """Both scores from what is right, in which they are linear: of several seeds' mean they are the mean of theirs.
+
+    Args:
+        weights: how often each item counts.
+        there: from `membership`.
+        right: of each item how often it was recognised, in [0, 1].
+    """
+    items, hits = weights @ there, weights @ (there * right[:, None])
+    uar = share(share(hits, items).sum(-1), (items > 0).sum(-1))
+    return RecallScores(uar, share(hits.sum(-1), items.sum(-1)))
+
+
+def membership(truth: Sequence[str], labels: Sequence[str]) -> Bool[np.ndarray, "n classes"]:
+    """Which class each item is of."""
+    return np.array(list(truth), object)[:, None] == np.array(list(labels), object)
