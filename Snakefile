@@ -36,6 +36,7 @@ EMBEDDED = {
     VIDEO_NETS: ("video-nets-tiny",),
 }
 
+# Priorities of builders: minutes until they and all that waits for them are done, so that the longest chain begins first.
 # Builders and small models gain little from more threads: two at a time take less than one after the other.
 HALF = max(1, workflow.cores // 2)
 
@@ -80,7 +81,7 @@ rule hume:
     output:
         touch(HUME),
     threads: HALF
-    priority: 5
+    priority: 8
     message:
         "Building the embedded corpus hume"
     shell:
@@ -93,7 +94,7 @@ rule eald:
     output:
         touch(EALD),
     threads: HALF
-    priority: 5  # as for all that is built: the longer what waits for it, the sooner
+    priority: 7
     message:
         "Building the embedded corpus eald"
     shell:
@@ -106,7 +107,7 @@ rule emer:
     output:
         touch(EMER),
     threads: HALF
-    priority: 4
+    priority: 7
     message:
         "Building the embedded corpus emer"
     shell:
@@ -119,7 +120,7 @@ rule video_llava:
     output:
         touch(VIDEO_LLAVA),
     threads: HALF
-    priority: 5
+    priority: 9
     message:
         "Training the small Video-LLaVA"
     shell:
@@ -133,7 +134,7 @@ rule image_models:
     output:
         touch(IMAGE_MODELS),
     threads: HALF
-    priority: 2
+    priority: 5
     message:
         "Making the small LLaVA, CLIP and vision tower"
     shell:
@@ -146,7 +147,7 @@ rule wavlm:
         SYNTHETIC,
     output:
         touch(WAVLM),
-    priority: 1
+    priority: 5
     message:
         "Training the small WavLM"
     shell:
@@ -158,7 +159,7 @@ rule smollm2:
         paths.ROOT / "lib/reaffect/synthetic/smollm2.py",
     output:
         touch(SMOLLM2),
-    priority: 5
+    priority: 13
     message:
         "Unpacking SmolLM2"
     shell:
@@ -173,7 +174,7 @@ rule video_llama:
     output:
         touch(VIDEO_LLAMA),
     threads: HALF
-    priority: 4
+    priority: 7
     message:
         "Teaching the small Video-LLaMA and PandaGPT"
     shell:
@@ -189,7 +190,7 @@ rule microemo:
     output:
         touch(MICROEMO),
     threads: HALF
-    priority: 5
+    priority: 13
     message:
         "Teaching the small MicroEmo"
     shell:
@@ -204,7 +205,7 @@ rule video_nets:
     output:
         touch(VIDEO_NETS),
     threads: HALF
-    priority: 2
+    priority: 3
     message:
         "Training the five small supervised systems"
     shell:
@@ -217,7 +218,7 @@ rule notebook:
     output:
         record=paths.REPORTS / PROFILE / "{number}.json",
         executed=paths.REPORTS / PROFILE / "notebooks/{number}.ipynb",
-    priority: 6  # what can be read already is not kept waiting by what must be built
+    priority: 20  # what can be read already is not kept waiting by what must be built
     threads: workflow.cores if PROFILE == "paper" else HALF  # a large model wants the GPU for itself
     message:
         "Notebook {wildcards.number}"
