@@ -54,9 +54,7 @@ def load(model: str | Path, device: str = "auto", dtype: str = "auto") -> VideoM
     try:
         config = AutoConfig.from_pretrained(model)
         processor = AutoProcessor.from_pretrained(model)
-        network = AutoModelForMultimodalLM.from_pretrained(
-            model, dtype=number, use_safetensors=True, device_map=None
-        )
+        network = AutoModelForMultimodalLM.from_pretrained(model, dtype=number, use_safetensors=True, device_map=None)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
