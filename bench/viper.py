@@ -9,12 +9,13 @@ import torch
 from torch.nn.functional import mse_loss
 
 from bench.timing import median_seconds_by_turns, report
+from reaffect.hardware import best_device
 from reaffect.models.viper import Viper
 
 WIDTHS = {"visual": 768, "audio": 512, "text": 768, "fau": 32}
 BATCH, FRAMES = 16, 32
 LEARNING_RATE = 1e-5
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+DEVICE = best_device()
 # A step costs the same in each layer; all 26 would take minutes and 15 GB on two cores.
 LAYERS = 26 if DEVICE == "cuda" else 4
 

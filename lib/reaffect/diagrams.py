@@ -8,7 +8,6 @@ from dataclasses import replace
 from itertools import groupby
 from typing import NamedTuple
 
-import seaborn as sns
 import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
@@ -18,8 +17,8 @@ from reaffect.curation.figures import Passed
 from reaffect.errors import InputError
 from reaffect.models.omni_emotion import PHASES, OmniClip, OmniEmotion
 from reaffect.models.whisper_audio import Sound
+from reaffect.plots import PALETTE
 
-PALETTE = sns.color_palette("colorblind")
 GREY = (0.6, 0.6, 0.6)
 
 WIDTH = 0.8

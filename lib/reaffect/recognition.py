@@ -7,7 +7,6 @@ never a class of its own. Every clip is tested once, in one fold; scores are mea
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -106,7 +105,7 @@ def read(told: pd.DataFrame, clips: pd.DataFrame, among: Sequence[str]) -> pd.Da
     for (row, seed), each in told.groupby(["row", "seed"], sort=False):
         _check_complete(f"row {row!r}, seed {seed}", each["clip"], clips["clip"])
     answer = [expressions.answered(text, among) for text in told.text]
-    found = told.assign(answer=answer, named=[_named(text) for text in told.text])
+    found = told.assign(answer=answer, named=[len(expressions.named(text)) for text in told.text])
     return found.merge(clips[["clip", "fold", "truth"]], on="clip", how="left", validate="many_to_one")
 
 
@@ -307,12 +306,6 @@ def _by_clip(told: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Float[np.ndarr
     wide = told.assign(right=told.answer == told.truth).pivot(index=index, columns=columns, values="right")
     right = {row: wide[row].to_numpy(float).T for row in told.row.unique()}
     return wide.index.to_frame(index=False), right
-
-
-def _named(text: object) -> int:
-    """How many classes of any corpus a text names."""
-    words = re.findall(r"[^\W\d_]+", text) if isinstance(text, str) else []
-    return len({expressions.answered(word, expressions.CLASSES) for word in words} - {""})
 
 
 def _labels(table: pd.DataFrame, among: Sequence[str]) -> list[str]:

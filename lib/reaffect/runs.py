@@ -30,7 +30,8 @@ def seed_everything(seed: int) -> None:
     """Seeds Python, NumPy and torch, and asks torch for deterministic kernels where it has them.
 
     Two runs on one machine then agree bit for bit on the CPU. Across machines they agree to rounding
-    only, because the order of sums in a matrix product depends on the processor.
+    only, because the order of sums in a matrix product depends on the processor, and whether language
+    models run in bfloat16 or float32 (`hardware.precision`) does, too.
     """
     random.seed(seed)
     np.random.seed(seed % 2**32)

@@ -127,9 +127,18 @@ def answered(text: object, among: Sequence[str]) -> str:
     >>> answered("Answer: the woman is Surprised.", classes("dfew")), answered("calm", classes("dfew"))
     ('surprise', '')
     """
+    found = named(text)
+    return found.pop() if len(found) == 1 and found <= set(among) else ""
+
+
+def named(text: object) -> set[str]:
+    """The classes of any corpus that a text names, by any of their aliases; anything that is no string names nothing.
+
+    >>> sorted(named("Surprised, perhaps even scared."))
+    ['fear', 'surprise']
+    """
     words = re.findall(r"[^\W\d_]+", text.lower()) if isinstance(text, str) else []
-    named = {_CLASS_OF[word] for word in words if word in _CLASS_OF}
-    return named.pop() if len(named) == 1 and named <= set(among) else ""
+    return {_CLASS_OF[word] for word in words if word in _CLASS_OF}
 
 
 def without_audio(table: pd.DataFrame) -> list[str]:

@@ -8,7 +8,7 @@ and faces are followed in between (see `coverage`).
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from reaffect.deid import blurring, boxes, coverage, detection, scanning, schedu
 from reaffect.deid import record as records
 from reaffect.deid.boxes import grown, whole_pixels
 from reaffect.deid.record import Record, RecordWriter, read_record, record_file
-from reaffect.deid.scanning import Scanner, scanner
+from reaffect.deid.scanning import Scanner
 from reaffect.deid.streams import Frame, Sound, Writer
 from reaffect.errors import InputError
 from reaffect.fingerprint import fingerprint
@@ -135,7 +135,7 @@ def _blur(source: Path, target: Path, options: Options, sound, scans: Scanner | 
     try:
         with record_aside.open("w") as file:
             container = CONTAINERS[target.suffix.lower()]
-            with nullcontext(scans) if scans else scanner() as own:
+            with nullcontext(scans) if scans else closing(Scanner()) as own:
                 writer = _render(source, video_aside, container, options, sound(), own, file, head)
             writer.finish(fingerprint(video_aside))
         record_file(target).unlink(missing_ok=True)  # a kill between the two renames leaves no record of another video

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from tqdm import tqdm
 
 from reaffect.deid.faces import deidentify
 from reaffect.deid.record import FOUND, NO_FACE, Record
-from reaffect.deid.scanning import scanner
+from reaffect.deid.scanning import Scanner
 from reaffect.errors import InputError
 
 
@@ -49,7 +50,7 @@ def deidentify_all(sources: Sequence[str | Path], folder: str | Path, **options:
         raise InputError(f"{min(twice)}: two sources have this name; de-identify them into folders of their own.")
     folder.mkdir(parents=True, exist_ok=True)
     records, problems = {}, {}
-    with scanner() as scans:
+    with closing(Scanner()) as scans:
         for source in tqdm(sources, desc="de-identifying", unit="video"):
             try:
                 records[str(source)] = deidentify(source, folder / Path(source).name, scans=scans, **options)

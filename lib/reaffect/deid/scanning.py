@@ -10,9 +10,7 @@ import json
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -58,21 +56,11 @@ class Scanner:
     def close(self) -> None:
         """Ends the process, whatever it is at."""
         if self._child:
-            self._child.kill()
+            self._child.kill()  # frees the thread, which may wait for an answer
         self._thread.shutdown(cancel_futures=True)
-        if self._child:
+        if self._child:  # perhaps begun only now
             with self._child as child:
                 child.kill()
-
-
-@contextmanager
-def scanner() -> Iterator[Scanner]:
-    """A scanner, for the length of a video or of several."""
-    scans = Scanner()
-    try:
-        yield scans
-    finally:
-        scans.close()
 
 
 def serve() -> None:

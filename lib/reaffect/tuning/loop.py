@@ -62,8 +62,9 @@ def tune(
 ) -> Tuned:
     """Trains what requires a gradient, keeps the epoch whose answers to `held_out` score best, and loads it.
 
-    In bf16 where there is a GPU, on one. On the processor, a run that was killed and called again gives the same
-    weights bit for bit as one that was not: batches and dropout come from the seed and the step's number alone.
+    On a GPU if there is one, and in bf16 if the language model is. On the processor, a run that was killed and called
+    again gives the same weights bit for bit as one that was not: batches and dropout come from the seed and the step's
+    number alone.
 
     Args:
         model: frozen where it is not to learn; left in evaluation mode with the chosen epoch's weights, on the GPU if
