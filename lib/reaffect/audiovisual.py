@@ -21,6 +21,7 @@ from reaffect import media, paths
 from reaffect.errors import InputError
 from reaffect.fingerprint import clip_key, fingerprint
 from reaffect.hardware import best_device, precision
+from reaffect.models.checkpoints import read_pretrained, read_processor
 from reaffect.models.imagebind import SAMPLE_RATE, mel_clips
 from reaffect.models.pandagpt import PandaGPT, PandaGPTConfig
 from reaffect.models.soft_prompt import SoftPromptLM
@@ -93,13 +94,17 @@ def network_of(
             f"{missing[0] if missing else cls.__name__}: no weights. `make embedded` makes the small ones."
         )
     transformers_logging.disable_progress_bar()
-    source = paths.checkpoint(language_model)
+    source, ours = paths.checkpoint(language_model), places[0].is_dir()
     try:
-        words = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True)
-        if places[0].is_dir():
+        words = read_pretrained(AutoModelForCausalLM, source, dtype=dtype)
+        tokenizer = None if ours else read_processor(AutoTokenizer, source)
+    except ValueError as error:
+        raise InputError(f"{language_model}: no language model could be loaded ({error}). Fetch it again.") from error
+    try:
+        if ours:
             network = cls.from_pretrained(places[0], words, **options)
         else:
-            network = cls(config(**options), words, AutoTokenizer.from_pretrained(source))
+            network = cls(config(**options), words, tokenizer)
             network.load_original(places)
     except (OSError, ValueError) as error:
         raise InputError(f"{cls.__name__} could not be loaded: {str(error).strip().splitlines()[0]}") from error

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
 from transformers import logging as transformers_logging
@@ -24,6 +23,7 @@ from reaffect import media
 from reaffect.errors import InputError
 from reaffect.fingerprint import clip_key, fingerprint
 from reaffect.hardware import best_device, precision
+from reaffect.models.checkpoints import read_pretrained, read_processor
 from reaffect.prompts import parse_scores
 from reaffect.store import Store
 
@@ -38,12 +38,13 @@ def load(model: str | Path, device: str = "auto", dtype: str = "auto") -> VideoM
     """Loads a checkpoint.
 
     Args:
-        model: a hub id, or a folder in Hugging Face format with safetensors weights.
+        model: a hub id, or a folder in Hugging Face format.
         device: `cpu`, `cuda`, ...; `auto` takes a GPU if there is one.
         dtype: a torch dtype's name; `auto` is `hardware.precision`'s.
 
     Raises:
-        InputError: the folder is no checkpoint, holds no multimodal model, or the hub does not give it.
+        InputError: the folder is no checkpoint, or not a whole one, holds no multimodal model, or the hub does not
+            give it.
     """
     if device == "auto":
         device = best_device()
@@ -53,9 +54,11 @@ def load(model: str | Path, device: str = "auto", dtype: str = "auto") -> VideoM
     transformers_logging.disable_progress_bar()
     try:
         config = AutoConfig.from_pretrained(model)
-        processor = AutoProcessor.from_pretrained(model)
-        network = AutoModelForMultimodalLM.from_pretrained(model, dtype=number, use_safetensors=True, device_map=None)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        processor = read_processor(AutoProcessor, model)
+        # Of an omni-modal model only the part that answers in text: those that speak are large and never asked.
+        answering = getattr(config, "thinker_config", config)
+        network = read_pretrained(AutoModelForMultimodalLM, model, config=answering, dtype=number, device_map=None)
+    except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
             f"{model}: no video or image LLM could be loaded ({reason}). Check the name; a folder needs config.json, "
@@ -63,7 +66,9 @@ def load(model: str | Path, device: str = "auto", dtype: str = "auto") -> VideoM
         ) from error
     if not hasattr(processor, "apply_chat_template") or getattr(processor, "image_processor", None) is None:
         raise InputError(f"{model}: the model takes text only; name a checkpoint that sees videos or images.")
-    network = getattr(network, "thinker", network)  # of an omni model: the part that answers in text
+    ends = network.generation_config
+    if ends.eos_token_id is None:  # not every release says where an answer ends
+        ends.eos_token_id = processor.tokenizer.eos_token_id
     identity = fingerprint(model) if isinstance(model, Path) else f"{model}@{config._commit_hash}"
     return VideoMLLM(network.to(device).eval(), processor, f"{identity}:{number}")
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from transformers import AutoFeatureExtractor, AutoModelForAudioXVector
 
-from reaffect import media, paths
-from reaffect.features.extraction import pretrained
+from reaffect import media
+from reaffect.features.extraction import preparing, pretrained
 
 SHORTEST_WINDOW_S = 0.5
 """X-vector networks look at some 0.3 s at once; windows of short clips overlap more rather than fall below this."""
@@ -46,7 +46,7 @@ class XVectors:
 
     def __init__(self, model: str, *, windows: int = 32):
         self.model, weights = pretrained(AutoModelForAudioXVector, model)
-        self.processor = AutoFeatureExtractor.from_pretrained(paths.checkpoint(model))
+        self.processor = preparing(AutoFeatureExtractor, model)
         self.width = self.model.config.xvector_output_dim
         self.recipe = {"model": weights, "windows": windows, "shortest window": SHORTEST_WINDOW_S}
 

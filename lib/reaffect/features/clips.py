@@ -21,7 +21,7 @@ from transformers import AutoImageProcessor, TimesformerForVideoClassification
 
 from reaffect import media, paths
 from reaffect.errors import InputError
-from reaffect.features.extraction import pretrained
+from reaffect.features.extraction import preparing, pretrained
 from reaffect.fingerprint import fingerprint
 from reaffect.hardware import best_device
 from reaffect.models import beats, slowfast, tsm
@@ -137,8 +137,8 @@ class TimeSformer(_Clips):
     name = "timesformer"
 
     def __init__(self, checkpoint: str):
-        classifier, weights = pretrained(_WholeTimesformer, checkpoint)
-        self.processor = AutoImageProcessor.from_pretrained(paths.checkpoint(checkpoint))
+        classifier, weights = pretrained(TimesformerForVideoClassification, checkpoint)
+        self.processor = preparing(AutoImageProcessor, checkpoint)
         config = classifier.config
         super().__init__(classifier.timesformer, weights, config.hidden_size, {"frames": config.num_frames})
 
@@ -236,18 +236,6 @@ def _window(rows: int, pairs: int, path: str | Path) -> list[int]:
             if (2 * frames - 1) * (2 * side - 1) ** 2 == rows and (frames * side**2) ** 2 == pairs:
                 return [frames, side, side]
     raise ValueError(f"{path}: no window has {rows} distances and {pairs} pairs; name a checkpoint of Video-Swin")
-
-
-class _WholeTimesformer(TimesformerForVideoClassification):
-    """The same class, but a checkpoint that lacks weights is refused where transformers would draw them at random."""
-
-    @classmethod
-    def from_pretrained(cls, place: str | Path, **options: Any) -> TimesformerForVideoClassification:
-        model, found = super().from_pretrained(place, output_loading_info=True, **options)
-        for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-            if names := sorted(map(str, found[what])):
-                raise ValueError(f"{what.replace('_', ' ')}: {', '.join(names[:3])}, {len(names)} in all")
-        return model
 
 
 def _loaded(load: Callable[[Path], nn.Module], checkpoint: str) -> tuple[nn.Module, str]:

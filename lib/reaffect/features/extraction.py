@@ -8,14 +8,17 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float
-from safetensors import SafetensorError
 from transformers import logging as transformers_logging
 
 from reaffect import paths
 from reaffect.errors import InputError
 from reaffect.fingerprint import clip_key, fingerprint
 from reaffect.hardware import best_device
+from reaffect.models.checkpoints import read_pretrained, read_processor
 from reaffect.store import Store
+
+POOLER = r"(.*\.)?pooler\."
+"""Weights that some releases lack, as RoBERTa's, and none of the extractors reads; pattern."""
 
 
 class Extractor(Protocol):
@@ -92,13 +95,28 @@ def pretrained(auto: type, name: str) -> tuple[Any, str]:
         raise InputError(f"{name}: no checkpoint at {place}. `make embedded` makes the small ones; or name another.")
     transformers_logging.disable_progress_bar()
     try:
-        model = auto.from_pretrained(place, use_safetensors=True)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
+        model = read_pretrained(auto, place, unread=POOLER)
+    except ValueError as error:
         raise InputError(
-            f"{name}: no {auto.__name__} could be loaded ({reason}). Check the name; offline, the hub's models must "
+            f"{name}: no {auto.__name__} could be loaded ({error}). Check the name; offline, the hub's models must "
             "be in its cache; a folder whose weights cannot be read must be fetched or made again."
         ) from error
     device = best_device()
     identity = fingerprint(place) if isinstance(place, Path) else f"{name}@{model.config._commit_hash}"
     return model.to(device).eval().requires_grad_(False), identity
+
+
+def preparing(auto: type, name: str) -> Any:
+    """What prepares the input of `pretrained`'s model: a tokenizer, an image processor, ...
+
+    Args:
+        auto: such as `AutoTokenizer`.
+        name: as for `pretrained`.
+
+    Raises:
+        InputError: names the model and the mend.
+    """
+    try:
+        return read_processor(auto, paths.checkpoint(name))
+    except ValueError as error:
+        raise InputError(f"{name}: its input cannot be prepared ({error}). Fetch it again, with all files.") from error

@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 from transformers import AutoModel, AutoProcessor, AutoTokenizer
 
-from reaffect import media, paths
-from reaffect.features.extraction import pretrained
+from reaffect import media
+from reaffect.features.extraction import preparing, pretrained
 from reaffect.fingerprint import fingerprint
 from reaffect.prompts import TEMPLATES
 from reaffect.store import Store
@@ -29,7 +29,7 @@ class Sentences:
 
     def __init__(self, model: str, *, max_length: int, store: Store | None = None):
         self.model, weights = pretrained(AutoModel, model)
-        self.tokenizer = AutoTokenizer.from_pretrained(paths.checkpoint(model))
+        self.tokenizer = preparing(AutoTokenizer, model)
         self.width = self.model.config.hidden_size
         self.recipe = {"model": weights, "max_length": max_length}
         self._store = store or Store()
@@ -66,7 +66,7 @@ class NearestTemplates:
 
     def __init__(self, model: str, sentences: Sentences, *, frames: int = 32):
         self.model, weights = pretrained(AutoModel, model)
-        self.processor = AutoProcessor.from_pretrained(paths.checkpoint(model))
+        self.processor = preparing(AutoProcessor, model)
         self.width = sentences.width
         self.recipe = {"model": weights, "sentences": sentences.recipe, "templates": list(TEMPLATES), "frames": frames}
         self._embeddings = sentences(TEMPLATES)

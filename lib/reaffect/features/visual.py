@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from transformers import AutoImageProcessor, AutoModel
 
-from reaffect import faces, media, paths
+from reaffect import faces, media
 from reaffect.errors import InputError
-from reaffect.features.extraction import pretrained
+from reaffect.features.extraction import preparing, pretrained
 from reaffect.fingerprint import fingerprint
 
 
@@ -58,7 +58,7 @@ class FaceViT:
 
     def __init__(self, model: str, landmarks: Mapping[str, np.ndarray], *, frames: int = 32, margin: float = 1.3):
         self.model, weights = pretrained(AutoModel, model)
-        self.processor = AutoImageProcessor.from_pretrained(paths.checkpoint(model))
+        self.processor = preparing(AutoImageProcessor, model)
         self.landmarks = landmarks
         self.width = self.model.config.hidden_size
         self.recipe = {"model": weights, "landmarks": Landmarks(frames).recipe, "frames": frames, "margin": margin}

@@ -1,4 +1,4 @@
-"""Reading released torch checkpoints, and putting their weights into modules: all of them and nothing else.
+"""Reading released checkpoints, and putting their weights into modules: all of them and nothing else.
 
 What the networks here have in common. A network's own names and sizes stand in its module.
 """
@@ -6,14 +6,16 @@ What the networks here have in common. A network's own names and sizes stand in 
 from __future__ import annotations
 
 import dataclasses
-import pickle
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 COUNTED = r".*num_batches_tracked$"
 """Batch normalisation's counter of training steps, which older files lack and nothing here reads; pattern."""
@@ -41,8 +43,8 @@ def read_checkpoint(path: str | Path, key: str | None = None) -> Checkpoint:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path}: no torch checkpoint of plain tensors ({str(error).splitlines()[0]})") from error
+    except Exception as error:  # what ends too early may raise anything
+        raise ValueError(f"{path}: no torch checkpoint of plain tensors ({reason(error)})") from error
     where = "" if key is None else f" under {key!r}"
     if key is None and isinstance(content, dict):
         key, content = "model", content if "model" in content else {"model": content}
@@ -50,6 +52,91 @@ def read_checkpoint(path: str | Path, key: str | None = None) -> Checkpoint:
     if not isinstance(weights, dict) or not all(torch.is_tensor(value) for value in weights.values()):
         raise ValueError(f"{path}: no tensors by name{where}; name the checkpoint as it was released")
     return Checkpoint(dict(weights), {name: value for name, value in content.items() if name != key})
+
+
+def read_pretrained(auto: Any, source: str | Path, *, unread: str = "(?!)", **options: Any) -> PreTrainedModel:
+    """A network in Hugging Face's format with all of its weights; transformers would draw missing ones at random.
+
+    From safetensors where there are, else from pickled files. Nothing in them is executed.
+
+    Args:
+        auto: such as `AutoModel`.
+        source: folder or hub id.
+        unread: pattern of weights that may be missing, since nobody here reads them.
+        options: of `from_pretrained`.
+
+    Raises:
+        ValueError: in one line and without the source's name, what is missing or cannot be read.
+    """
+    wanted = {"weights_only": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    try:
+        model, found = auto.from_pretrained(source, **wanted, **options)
+    except Exception as error:  # each library has errors of its own
+        raise ValueError(damaged(Path(source)) or reason(error)) from error
+    found["mismatched_keys"] = [name for name, *_ in found["mismatched_keys"]]  # both shapes stand behind it
+    for what in ("missing_keys", "mismatched_keys"):
+        if names := sorted(name for name in found[what] if not re.match(unread, name)):
+            raise ValueError(f"{what.replace('_', ' ')}: {', '.join(names[:3])}, {len(names)} in all")
+    return model
+
+
+def read_processor(auto: Any, source: str | Path) -> Any:
+    """What prepares a network's input: a tokenizer, an image processor, or several in one.
+
+    Args:
+        auto: such as `AutoTokenizer`.
+        source: folder or hub id.
+
+    Raises:
+        ValueError: as for `read_pretrained`; or the tokenizer knows no words, as transformers makes it where its files
+            are missing.
+    """
+    try:
+        made = auto.from_pretrained(source)
+    except Exception as error:  # tokenizers raises nothing more special
+        raise ValueError(f"{auto.__name__}: {reason(error)}") from error
+    words = getattr(made, "tokenizer", made)
+    if isinstance(words, PreTrainedTokenizerBase) and words("no").input_ids == words("on").input_ids:
+        raise ValueError("the tokenizer's files are missing")
+    return made
+
+
+def damaged(folder: Path) -> str:
+    """The first file of weights in Hugging Face's format that a folder lacks, or that cannot be read.
+
+    Returns:
+        Its name and what is wrong with it; empty if nothing is.
+    """
+    stem, suffix = ("model", "safetensors") if any(folder.glob("model*.safetensors*")) else ("pytorch_model", "bin")
+    shards = set(folder.glob(f"{stem}*.{suffix}"))
+    for index in folder.glob(f"{stem}.{suffix}.index.json"):
+        try:
+            shards |= {folder / name for name in json.loads(index.read_text())["weight_map"].values()}
+        except (ValueError, KeyError):
+            return f"{index.name} cannot be read"
+    for shard in sorted(shards):
+        if not shard.exists():
+            return f"{shard.name} is missing"
+        try:
+            if suffix == "bin":
+                torch.load(shard, map_location="meta", weights_only=True)
+            else:
+                safe_open(shard, framework="pt")
+        except Exception as error:  # each library has errors of its own
+            return f"{shard.name} cannot be read: {reason(error)}"
+    return ""
+
+
+def reason(error: Exception) -> str:
+    """Why a file could not be read, in one line; torch's advice to execute what is in it is left out."""
+    text = str(error).strip()
+    if code := re.search(r"GLOBAL (\S+) (?:was not an allowed|whose module)", text):
+        return f"it would execute {code[1]}"
+    if "weights_only" in text:
+        return "no pickle of tensors"
+    if isinstance(error, EOFError | IndexError):
+        return "it ends too early"
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 def rename(

@@ -23,7 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from reaffect.models.checkpoints import config_from, fill, own_weights
+from reaffect.models.checkpoints import config_from, fill, own_weights, read_processor
 
 
 class SoftPromptLM(nn.Module):
@@ -182,7 +182,7 @@ class SoftPromptLM(nn.Module):
             values = json.loads((folder / "config.json").read_text())
             described = values.pop("language_model")
             weights = load_file(folder / "model.safetensors")
-            tokenizer = AutoTokenizer.from_pretrained(folder)
+            tokenizer = read_processor(AutoTokenizer, folder)
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise ValueError(f"{folder}: no checkpoint of {cls.__name__} ({error}); name another folder") from error
         given = language_model is not None

@@ -15,11 +15,12 @@ import librosa
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel, WhisperConfig, WhisperFeatureExtractor, WhisperModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from reaffect.models.checkpoints import damaged, reason
 
 SAMPLE_RATE = 16_000
 HOP, SHORTEST = 160, 400
@@ -191,9 +192,9 @@ def whole(cls: type[PreTrainedModel], source: str | Path, dtype: torch.dtype) ->
     wanted = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
     try:
         model, info = cls.from_pretrained(source, dtype=dtype, **wanted)
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"{source}: no {cls.__name__} could be loaded ({reason}); name another") from error
+    except Exception as error:  # each library has errors of its own
+        why = damaged(Path(source)) or reason(error)
+        raise ValueError(f"{source}: no {cls.__name__} could be loaded ({why}); name another") from error
     for kind in ("missing", "unexpected", "mismatched"):
         if found := sorted(info[f"{kind}_keys"]):
             one = found[0][0] if kind == "mismatched" else found[0]  # with both shapes behind it

@@ -18,6 +18,7 @@ from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 from reaffect import media, paths
 from reaffect.errors import InputError
 from reaffect.fingerprint import clip_key, fingerprint
+from reaffect.models.checkpoints import reason
 from reaffect.speech.utterances import PAUSE_S, SHORTEST_S, Utterance, Word, segment
 from reaffect.store import READERS, Store
 
@@ -71,8 +72,12 @@ class Recogniser:
                 cpu_threads=1,  # a clip a thread, as many at once as the store prepares
                 num_workers=READERS,
             )
-        except (RuntimeError, OSError, ValueError) as error:
-            raise InputError(f"{model}: no Whisper could be loaded ({error}). Offline, name a folder.") from error
+        except Exception as error:  # tokenizers raises nothing more special
+            raise InputError(
+                f"{model}: no Whisper could be loaded ({reason(error)}). Offline, name a folder, with all of its files."
+            ) from error
+        if self.model.model.n_mels != len(self.model.feature_extractor.mel_filters):
+            raise InputError(f"{model}: preprocessor_config.json is missing or cut off. Fetch the model again.")
         if language not in self.model.supported_languages:
             raise InputError(f"{model}: does not know the language {language!r}. Name a model of many, as large-v3 is.")
         self.language = language
