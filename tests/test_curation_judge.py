@@ -156,6 +156,11 @@ def test_descriptions_that_lack_a_column_are_refused():
         (("A room.", "She smiles, happy.", "The voice is calm."), []),
         (("A room.", "He is sad.", "The voice is neutral and surprised."), []),
         (("A room.", "A face.", "A voice."), []),
+        (("She seems sad.", "A tear, sorrowful.", "He sounds afraid."), ["audio"]),  # one side, but two against one
+        (("She seems sad.", "A tear, sorrowful.", "He sounds sad, and afraid."), []),
+        (("She seems sad.", "A tear, sorrowful.", "The voice is calm."), []),
+        (("She seems sad.", "A scowl, angry.", "He sounds afraid."), []),
+        (("She seems sad.", None, "He sounds afraid."), []),
     ],
 )
 def test_the_lexicon_drops_the_fewer_of_pleasant_and_unpleasant(texts, contradicting):

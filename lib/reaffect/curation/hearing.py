@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from reaffect import media
+from reaffect import audiovisual, media, mllm, paths
 from reaffect.audiovisual import Asked, AudioVisualLLM
 from reaffect.errors import InputError
 from reaffect.mllm import VideoMLLM
@@ -24,6 +24,26 @@ SILENT = "no sound: neither transcript nor caption nor vocal emotion"
 
 Transcriber = Callable[[Sequence[str]], dict[str, str]]
 """Clips -> their transcripts, empty where nothing is said; `speech.Recogniser` is one."""
+
+
+def load_listener(weights: Sequence[str], language_model: str = "") -> AudioVisualLLM | VideoMLLM:
+    """Who answers what is asked about sounds.
+
+    Args:
+        weights: a Video-LLaMA's, as `audiovisual.load` takes them; or one omni-modal model's name or folder.
+        language_model: the Video-LLaMA's; empty for a model that Hugging Face has a class for.
+
+    Raises:
+        InputError: the model cannot be loaded, or is one of several or cannot hear.
+    """
+    if language_model:
+        return audiovisual.load("Video-LLaMA", weights, language_model)
+    if len(weights) != 1:
+        raise InputError(f"listener {list(weights)}: name one model, or the language model of a Video-LLaMA as well.")
+    model = mllm.load(paths.checkpoint(weights[0]))
+    if not model.takes_audio:
+        raise InputError(f"listener {weights[0]}: this model cannot hear. Name an omni-modal one.")
+    return model
 
 
 def listen(

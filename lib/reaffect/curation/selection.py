@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,14 +34,14 @@ def self_reviewed(
     Args:
         annotated: from `consistency.annotate`, with the column `corpus`.
         threshold: lowest score that stays, 0 to 10; a clip without a score never stays.
-        without: corpora that are left out.
+        without: corpora that are left out, in any case.
         taken: clips that are not to be in it, such as those of human review, if they were drawn first.
 
     Returns:
         The rows that stay; `attrs["counts"]` says how many clips scored `below`, had `no score`, are of a corpus
         `left out`, and are `taken`, each clip counted once, in the order left out, taken, no score, below.
     """
-    out = annotated.corpus.isin(list(without))
+    out = annotated.corpus.str.lower().isin([name.lower() for name in without])
     gone = annotated["clip"].isin(list(taken)) & ~out
     unknown = annotated.score.isna() & ~out & ~gone
     below = (annotated.score < threshold) & ~out & ~gone
@@ -81,6 +82,49 @@ def draw(table: pd.DataFrame, each: int = EACH, *, seed: int = 0, taken: Collect
             alike = own[own.coarse == label]
             parts.append(alike.iloc[np.sort(rng.permutation(len(alike))[:count])])
     return pd.concat(parts).sort_values(["corpus", "clip"]).reset_index(drop=True) if parts else pool.copy()
+
+
+class Sets(NamedTuple):
+    """The two data sets, as they are before anybody has reviewed."""
+
+    sre: pd.DataFrame
+    """From `self_reviewed`, with its attrs."""
+
+    hre: pd.DataFrame
+    """From `draw`."""
+
+
+def both_sets(
+    annotated: pd.DataFrame,
+    for_review: Collection[str],
+    each: int = EACH,
+    *,
+    apart: bool = True,
+    threshold: float = THRESHOLD,
+    without: Collection[str] = STUDIO,
+    seed: int = 0,
+) -> Sets:
+    """SRE, and the clips that people review.
+
+    Args:
+        annotated: as for `self_reviewed`; a clip without a reason is not reviewed.
+        for_review: corpora that people review.
+        each: clips of each of them.
+        apart: the clips for review are drawn first and are no part of SRE (Section 3.2); otherwise they are drawn from
+            SRE (Figure 2).
+        threshold, without: as for `self_reviewed`.
+        seed: of the draw.
+
+    Raises:
+        InputError: a corpus has too few clips.
+    """
+    options = {"threshold": threshold, "without": without}
+    pool = annotated[annotated.reason.notna()] if apart else self_reviewed(annotated, **options)
+    short = [name for name in for_review if (pool.corpus == name).sum() < each]
+    if short:
+        raise InputError(f"{short[0]}: fewer than {each} clips can be reviewed. Draw fewer, or leave the corpus out.")
+    hre = draw(pool[pool.corpus.isin(list(for_review))], each, seed=seed)
+    return Sets(self_reviewed(annotated, taken=hre["clip"] if apart else (), **options), hre)
 
 
 def _shares(sizes: pd.Series, count: int) -> Mapping[str, int]:

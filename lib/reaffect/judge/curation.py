@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from itertools import permutations
 from statistics import fmean
 from typing import Any
 
@@ -259,19 +260,31 @@ def _leaning(text: str) -> int:
 
 
 def _contradicting(fields: Mapping[str, str]) -> dict[str, object]:
-    """Pleasant against unpleasant: the fewer contradict, and as many on both sides all do, as nothing decides.
+    """Pleasant against unpleasant: the fewer contradict, and as many on both sides all do, as nothing decides. So does
+    the third description where two tell of one emotion and it tells of others only.
 
-    Two emotions of one side are no contradiction, a denied one ('not happy') counts as named, and who feels it is not
-    understood.
+    Two descriptions of one side are no contradiction, a denied emotion ('not happy') counts as named, and who feels it
+    is not understood.
     """
     leanings = {name: _leaning(fields[name]) for name in _there(fields)}
     balance = sum(leanings.values())
     both = {1, -1} <= set(leanings.values())
-    named = [name for name, leaning in leanings.items() if both and leaning and leaning * balance <= 0]
+    opposed = {name for name, leaning in leanings.items() if both and leaning and leaning * balance <= 0}
+    named = [name for name in leanings if name in opposed | _outvoted(fields)]
     words = {1: "pleasant", -1: "unpleasant", 0: "neither"}
     return {
         "contradicting": named,
         "explanation": "; ".join(f"{name}: {words[leaning]}" for name, leaning in leanings.items()) or ABSENT,
+    }
+
+
+def _outvoted(fields: Mapping[str, str]) -> set[str]:
+    """The description that shares no emotion with two that share one."""
+    told = {name: {_family(label) for label in found_labels(fields[name])} - {NEUTRAL} for name in _there(fields)}
+    return {
+        name
+        for name, one, other in permutations(told, 3)
+        if told[name] and told[one] & told[other] and not told[name] & (told[one] | told[other])
     }
 
 
