@@ -120,6 +120,13 @@ def test_the_key_is_sent_and_shown_nowhere(monkeypatch, caplog):
     assert "sk-secret" not in f"{refused.value} {caplog.text} {asked!r}"
 
 
+def test_a_params_file_names_where_the_key_is(monkeypatch):
+    monkeypatch.setenv("JUDGE_KEY", "secret")
+    with stub(says(GOOD)) as server:
+        judge.load(server.base_url, model="m", key_variable="JUDGE_KEY").ask([about("fine")])
+        assert server.headers[0]["Authorization"] == "Bearer secret"
+
+
 def test_a_key_that_is_not_set_is_asked_for_at_once(monkeypatch):
     monkeypatch.delenv("JUDGE_KEY", raising=False)
     with pytest.raises(InputError, match="environment variable JUDGE_KEY holds no key"):

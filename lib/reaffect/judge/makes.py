@@ -12,12 +12,15 @@ from reaffect.judge.recording import Recorder, Recording
 from reaffect.judge.server import Server
 
 
-def load(make: str, *, model: str | None = None, record: str | Path | None = None, **options: Any) -> Judge:
+def load(
+    make: str, *, model: str | None = None, key_variable: str = "", record: str | Path | None = None, **options: Any
+) -> Judge:
     """The judge that a parameter names.
 
     Args:
         make: 'lexicon', a server's address (`http://localhost:8000/v1`), or the path of a recording.
         model: of the server; of a recording only where it holds several.
+        key_variable: environment variable that holds a server's key; empty for one that wants none.
         record: file that keeps the answers.
         options: of `Server`.
 
@@ -28,6 +31,8 @@ def load(make: str, *, model: str | None = None, record: str | Path | None = Non
     'vader-3.3.2'
     """
     judge: Judge
+    if key_variable:
+        options["key_variable"] = key_variable
     if make.startswith(("http://", "https://")):
         if not model:
             raise InputError(f"The judge at {make} needs the name of a model.")
