@@ -358,6 +358,56 @@ def test_phases_that_train_nothing_are_refused(model):
         build(audio_branch=False).begin(1)
 
 
+# --- LoRA ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_with_lora_phase_3_moves_the_adapters_and_nothing_else_of_the_language_model(phase):
+    network = build(lora_rank=2).begin(3).begin(phase).train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    weights = {name: value for name, value in network.named_parameters() if value.requires_grad}
+    optimizer = torch.optim.AdamW(weights.values(), lr=1e-2)
+    network(["Sad?"], [clip(3, 1)], [sound(7)], ["no"]).loss.backward()
+    optimizer.step()
+    moved = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == weights.keys()
+    adapters = {name for name in before if "lora_" in name}
+    assert len(adapters) == 2 * 4 * network.language_model.config.num_hidden_layers
+    assert {name for name in moved if name.startswith("language_model.")} == (adapters if phase == 3 else set())
+    assert {name.split(".")[0] for name in moved - adapters} == set(PHASES[phase]) - {"language_model"} - (
+        {"face_attention"}
+    )
+    assert network.language_model.training == (phase == 3)
+
+
+def test_lora_begins_as_the_language_model_itself_and_is_kept_without_it(tmp_path):
+    plain = OmniEmotion(SMALL, llama(), words())
+    network = OmniEmotion(replace(SMALL, lora_rank=2), copy.deepcopy(plain.language_model), words())
+    torch.testing.assert_close(network(["Sad?"]).logits, plain(["Sad?"]).logits)
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            weight.add_(torch.randn_like(weight) * ("lora_B" in name))
+    told = network(["Sad?"], [clip(2)], [sound(3)]).logits
+    assert not torch.allclose(network(["Sad?"]).logits, plain(["Sad?"]).logits, atol=1e-2)
+    network.begin(3).save_pretrained(tmp_path, language_model=False)
+    assert {"lora_A", "lora_B"} == {
+        name.split(".")[-3] for name in load_file(tmp_path / "model.safetensors") if name.startswith("language_model.")
+    }
+    again = OmniEmotion.from_pretrained(tmp_path, copy.deepcopy(plain.language_model))
+    torch.testing.assert_close(again(["Sad?"], [clip(2)], [sound(3)]).logits, told)
+    with pytest.raises(ValueError, match="unknown to this model"):
+        OmniEmotion.from_pretrained(tmp_path, copy.deepcopy(plain.language_model), lora_rank=0)
+
+
+def test_a_cross_attention_begins_as_nothing():
+    """So that faces are told as without it until it has learned."""
+    network = OmniEmotion(replace(SMALL, fusion="cross"), llama(), words())
+    [tokens] = network.encode_video([clip(3)])
+    network.face_attention.in_proj_weight.data.zero_()
+    torch.testing.assert_close(network.encode_video([clip(3)])[0], tokens)
+    assert (tokens.abs().amax(1) > 0).all()
+
+
 # --- words ---------------------------------------------------------------------------------------------------
 
 

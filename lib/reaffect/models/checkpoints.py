@@ -112,7 +112,7 @@ def damaged(folder: Path) -> str:
     for index in folder.glob(f"{stem}.{suffix}.index.json"):
         try:
             shards |= {folder / name for name in json.loads(index.read_text())["weight_map"].values()}
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             return f"{index.name} cannot be read"
     for shard in sorted(shards):
         if not shard.exists():

@@ -8,7 +8,6 @@ language model's own chat format. Nothing was released; what the paper leaves ou
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,11 +17,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as vision
 from transformers import (
-    AutoModelForCausalLM,
     AutoTokenizer,
     LlavaOnevisionForConditionalGeneration,
     PreTrainedModel,
@@ -34,8 +31,9 @@ from transformers.image_utils import IMAGENET_STANDARD_MEAN, IMAGENET_STANDARD_S
 
 from reaffect.models.checkpoints import fill, own_weights
 from reaffect.models.facexformer import FaceConfig, FaceXFormerEncoder, face_pixels
+from reaffect.models.llava_onevision import halved, language_model_of, numbered, projector
 from reaffect.models.qformer import Positions
-from reaffect.models.soft_prompt import SoftPromptLM
+from reaffect.models.soft_prompt import SoftPromptLM, with_lora
 from reaffect.models.whisper_audio import Sound, WhisperAudioConfig, WhisperEars, encoded, hear, released_ears, whole
 
 FUSIONS = ("frame", "cross", "clip")
@@ -56,8 +54,9 @@ PHASES: dict[int, tuple[str, ...]] = {
     2: ("face_projector", "face_attention"),
     3: (*PROJECTORS, "language_model", "frame_positions", "visual_marks", "audio_marks"),
 }
-"""Phase (Section 4.4) -> what it trains, of the parts that a model has. The paper describes frame embeddings and the
-tokens around modalities with phase 3, so it learns them; LLaVA-OneVision's token behind frames stays as published."""
+"""Phase (Section 4.4) -> what it trains, of the parts that a model has (of a language model with LoRA, that). The paper
+describes frame embeddings and the tokens around modalities with phase 3, so it learns them; LLaVA-OneVision's token
+behind frames stays as published."""
 
 OPTIONAL = {"face_encoder", "face_projector", "face_attention", "ears", "audio_projector", "audio_marks"}
 """Parts that a model has or has not, as its config says."""
@@ -82,6 +81,8 @@ class OmniEmotionConfig:
         absent_tokens: zeros that stand for a modality that a clip lacks. The paper says that a zero tensor does and not
             how long it is. In place of the facial tokens of a frame without a face stand as many zeros.
         face_branch, audio_branch: whether there are these modalities at all; without, they have no parameters.
+        lora_rank: of LoRA, which phase 3 then trains in place of the language model itself; 0, the paper's, is none.
+        lora_alpha, lora_dropout: of the same.
 
     Raises:
         ValueError: an unknown fusion.
@@ -99,6 +100,9 @@ class OmniEmotionConfig:
     absent_tokens: int = 1
     face_branch: bool = True
     audio_branch: bool = True
+    lora_rank: int = 0
+    lora_alpha: int = 16
+    lora_dropout: float = 0.0
     face: FaceConfig = field(default_factory=FaceConfig)
     audio: WhisperAudioConfig = field(default_factory=WhisperAudioConfig)
 
@@ -154,7 +158,8 @@ class OmniEmotion(SoftPromptLM):
 
     Args:
         config: sizes and parts.
-        language_model: any causal one; the paper's is LLaVA-OneVision's, from Qwen2-7B.
+        language_model: any causal one; the paper's is LLaVA-OneVision's, from Qwen2-7B. It is given LoRA here, in
+            place, if the config says so; its projections must then be named as LLaMA's.
         tokenizer: its own; it words questions in its own chat format.
     """
 
@@ -164,7 +169,8 @@ class OmniEmotion(SoftPromptLM):
     """What no phase trains."""
 
     def __init__(self, config: OmniEmotionConfig, language_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase):
-        super().__init__(config, language_model, tokenizer)
+        adapted = with_lora(language_model, config) if config.lora_rank else language_model
+        super().__init__(config, adapted, tokenizer)
         c, hidden = config, language_model.get_input_embeddings().embedding_dim
         self.stop = tokenizer.eos_token or SoftPromptLM.stop
         self.tower = SiglipVisionModel(
@@ -178,19 +184,20 @@ class OmniEmotion(SoftPromptLM):
                 vision_use_head=False,
             )
         )
-        self.visual_projector = _projector(c.tower_width, hidden)
+        self.visual_projector = projector(c.tower_width, hidden)
         self.newline = _embedding(1, hidden)
         self.visual_marks = _embedding(2, hidden)
         self.frame_positions = Positions(c.frames, hidden)
         nn.init.zeros_(self.frame_positions.weight)  # LLaVA-OneVision begins as it was published
         if c.face_branch:
             self.face_encoder = FaceXFormerEncoder(c.face)
-            self.face_projector = _projector(c.face.fused, hidden)
+            self.face_projector = projector(c.face.fused, hidden)
             if c.fusion == "cross":
                 self.face_attention = nn.MultiheadAttention(hidden, c.fusion_heads, batch_first=True)
+                nn.init.zeros_(self.face_attention.out_proj.weight)  # faces begin as without it
         if c.audio_branch:
             self.ears = WhisperEars(c.audio)
-            self.audio_projector = _projector(c.audio.width, hidden)
+            self.audio_projector = projector(c.audio.width, hidden)
             self.audio_marks = _embedding(2, hidden)
 
     def prompt(self, question: str, *, video: bool, audio: bool) -> str:
@@ -261,7 +268,8 @@ class OmniEmotion(SoftPromptLM):
         parts = {name for name, _ in self.named_children()}
         if phase not in PHASES or not parts & set(PHASES[phase]):
             raise ValueError(f"phase {phase!r} trains nothing of this model; there are {', '.join(map(str, PHASES))}")
-        self.requires_grad_(True)
+        for name, weight in self.named_parameters():
+            weight.requires_grad_("lora_" in name or not (self.config.lora_rank and name.startswith("language_model.")))
         self.frozen = ()
         return self.freeze(*sorted(parts - set(PHASES[phase])))
 
@@ -308,9 +316,9 @@ class OmniEmotion(SoftPromptLM):
             audio=ears.config,
         )
         words = AutoTokenizer.from_pretrained(llava)
-        model = cls(replace(config, **changes), _language_model(source), words).to(dtype)
+        model = cls(replace(config, **changes), language_model_of(source), words).to(dtype)
         fill(model.tower, source.model.vision_tower.state_dict(), str(llava))
-        fill(model.visual_projector, _numbered(source.model.multi_modal_projector.state_dict()), str(llava))
+        fill(model.visual_projector, numbered(source.model.multi_modal_projector.state_dict()), str(llava))
         fill(model.newline, {"weight": source.model.image_newline.detach()[None]}, str(llava))
         if model.config.face_branch:
             model.face_encoder.load_original(facexformer)
@@ -334,7 +342,7 @@ class OmniEmotion(SoftPromptLM):
 
     def _joined(self, clip: OmniClip) -> Float[Tensor, "tokens hidden"]:
         """Of one clip, from the encoders' states."""
-        visual = _halved(self.visual_projector(self._cast([clip.frames])[0]))
+        visual = halved(self.visual_projector(self._cast([clip.frames])[0]))
         positions = self.frame_positions(visual.new_zeros(len(clip), 1, visual.shape[-1]))
         visual, end = visual + positions, self.newline.weight
         if not self.config.face_branch:
@@ -362,11 +370,6 @@ class OmniEmotion(SoftPromptLM):
         return [each.to(self.newline.weight.dtype) for each in states]
 
 
-def _projector(width: int, hidden: int) -> nn.Sequential:
-    """Two linear layers; what stands between them is LLaVA-OneVision's, as the paper names nothing else."""
-    return nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, hidden))
-
-
 def _embedding(count: int, hidden: int) -> nn.Embedding:
     table = nn.Embedding(count, hidden)
     nn.init.normal_(table.weight, std=0.02)
@@ -376,24 +379,3 @@ def _embedding(count: int, hidden: int) -> nn.Embedding:
 def _between(marks: nn.Embedding, clips: Sequence[Float[Tensor, "_ hidden"]]) -> list[Float[Tensor, "_ hidden"]]:
     first, last = marks.weight.split(1)
     return [torch.cat([first, tokens, last]) for tokens in clips]
-
-
-def _halved(tokens: Float[Tensor, "frames patches hidden"]) -> Float[Tensor, "frames pooled hidden"]:
-    """A square of patches at half its side, 27 x 27 -> 14 x 14, as LLaVA-OneVision does with videos."""
-    side = math.isqrt(tokens.shape[1])
-    grid = tokens.transpose(1, 2).unflatten(2, (side, side))
-    return F.interpolate(grid, [math.ceil(side / 2)] * 2, mode="bilinear").flatten(2).transpose(1, 2)
-
-
-def _language_model(source: LlavaOnevisionForConditionalGeneration) -> PreTrainedModel:
-    """The language model inside, with its vocabulary's matrix, as one that stands alone."""
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(source.config.text_config)
-    setattr(model, model.base_model_prefix, source.model.language_model)
-    model.set_output_embeddings(source.lm_head)
-    return model
-
-
-def _numbered(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """LLaVA-OneVision's projector as a sequence of two layers with an activation between them."""
-    return {name.replace("linear_1", "0").replace("linear_2", "2"): value for name, value in weights.items()}
