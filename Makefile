@@ -15,7 +15,7 @@ export HF_HUB_OFFLINE = 1
 endif
 SNAKEMAKE = $(BIN)/snakemake --quiet host --config profile=$(PROFILE) --cores $(CORES)
 
-.PHONY: help install reproduce embedded test lint notebooks bench lab lock clean
+.PHONY: help install reproduce embedded test check lint notebooks bench lab lock clean
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -39,6 +39,9 @@ embedded: install  ## only the embedded corpora and small checkpoints
 test: lint embedded  ## everything that proves it works
 	TQDM_DISABLE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder --durations=12
 
+check: install  ## what the paper profile needs and lacks: DATA=..., NOTEBOOKS="02 05", ALL=1 decodes each clip
+	@HF_HUB_OFFLINE=0 $(BIN)/python -m reaffect.preflight $(NOTEBOOKS) $(if $(ALL),--all)
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check lib tests bench
@@ -49,7 +52,7 @@ notebooks: reproduce  ## the committed notebooks anew, with this machine's outpu
 	$(BIN)/python -m reaffect.normalise notebooks/*.ipynb
 
 bench: install embedded  ## speed and memory, as ratios measured in one run
-	@for topic in media probes generation features viper deid microemo tuning; do $(BIN)/python -m bench.$$topic || exit 1; done
+	@for topic in media probes generation features viper deid microemo tuning omni_emotion curation; do $(BIN)/python -m bench.$$topic || exit 1; done
 
 lab: install embedded  ## the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir notebooks

@@ -1,0 +1,1 @@
+"""What the paper profile needs, looked for before anything runs: `python -m reaffect.preflight [NN ...]`."""
