@@ -15,24 +15,32 @@ LIBRARY = [path for path in (paths.ROOT / "lib/reaffect").rglob("*.py") if path 
 HUME = paths.CORPORA / "hume.stamp"
 EALD = paths.CORPORA / "eald.stamp"
 EMER = paths.CORPORA / "emer.stamp"
+DFEW = paths.CORPORA / "dfew.stamp"
+MAFW = paths.CORPORA / "mafw.stamp"
+SOUNDS = paths.CORPORA / "sounds.stamp"
 VIDEO_LLAVA = paths.CHECKPOINTS / "video-llava-tiny.stamp"
 IMAGE_MODELS = paths.CHECKPOINTS / "image-models-tiny.stamp"
 WAVLM = paths.CHECKPOINTS / "wavlm-tiny.stamp"
 SMOLLM2 = paths.CHECKPOINTS / "smollm2.stamp"
 VIDEO_LLAMA = paths.CHECKPOINTS / "video-llama-tiny.stamp"
 MICROEMO = paths.CHECKPOINTS / "microemo-tiny.stamp"
+OMNI_EMOTION = paths.CHECKPOINTS / "omni-emotion-tiny.stamp"
 VIDEO_NETS = paths.CHECKPOINTS / "video-nets-tiny.stamp"
 # Stamps, and the folders that each stands for, as notebooks' parameters name them.
 EMBEDDED = {
     HUME: ("hume", "hume_unseen"),
     EALD: ("eald",),
     EMER: ("emer",),
+    DFEW: ("dfew", "dfew_without_face"),
+    MAFW: ("mafw",),
+    SOUNDS: ("sounds",),
     VIDEO_LLAVA: ("video-llava-tiny",),
     IMAGE_MODELS: ("llava-tiny", "clip-tiny", "vision-tiny"),
     WAVLM: ("wavlm-tiny",),
     SMOLLM2: ("smollm2",),
     VIDEO_LLAMA: ("video-llama-tiny", "pandagpt-tiny"),
     MICROEMO: ("microemo-tiny",),
+    OMNI_EMOTION: ("omni-emotion-tiny",),
     VIDEO_NETS: ("video-nets-tiny",),
 }
 
@@ -41,7 +49,7 @@ EMBEDDED = {
 HALF = max(1, workflow.cores // 2)
 
 # What a notebook finds because another has put it there.
-AFTER = {"03": ["02"], "04": ["03"], "05": ["02", "03"], "07": ["06"], "11": ["05"]}
+AFTER = {"03": ["02"], "04": ["03"], "05": ["02", "03"], "07": ["06"], "10": ["09"], "11": ["05"]}
 
 
 def named(notebook):
@@ -94,7 +102,7 @@ rule eald:
     output:
         touch(EALD),
     threads: HALF
-    priority: 7
+    priority: 9
     message:
         "Building the embedded corpus eald"
     shell:
@@ -107,11 +115,51 @@ rule emer:
     output:
         touch(EMER),
     threads: HALF
-    priority: 7
+    priority: 10
     message:
         "Building the embedded corpus emer"
     shell:
         "python -m reaffect.synthetic emer --root {paths.CORPORA:q} --workers {threads}"
+
+
+rule dfew:
+    input:
+        SYNTHETIC,
+    output:
+        touch(DFEW),
+    threads: HALF
+    priority: 10
+    message:
+        "Building the embedded corpus dfew, with and without faces that tell something"
+    shell:
+        "python -m reaffect.synthetic dfew --root {paths.CORPORA:q} --workers {threads}"
+        " && python -m reaffect.synthetic dfew --root {paths.CORPORA:q} --uninformative face --workers {threads}"
+
+
+rule mafw:
+    input:
+        SYNTHETIC,
+    output:
+        touch(MAFW),
+    threads: HALF
+    priority: 9
+    message:
+        "Building the embedded corpus mafw"
+    shell:
+        "python -m reaffect.synthetic mafw --root {paths.CORPORA:q} --workers {threads}"
+
+
+rule sounds:
+    input:
+        SYNTHETIC,
+    output:
+        touch(SOUNDS),
+    threads: HALF
+    priority: 6
+    message:
+        "Building the embedded corpus sounds"
+    shell:
+        "python -m reaffect.synthetic sounds --root {paths.CORPORA:q} --workers {threads}"
 
 
 rule video_llava:
@@ -120,7 +168,7 @@ rule video_llava:
     output:
         touch(VIDEO_LLAVA),
     threads: HALF
-    priority: 9
+    priority: 12
     message:
         "Training the small Video-LLaVA"
     shell:
@@ -159,7 +207,7 @@ rule smollm2:
         paths.ROOT / "lib/reaffect/synthetic/smollm2.py",
     output:
         touch(SMOLLM2),
-    priority: 13
+    priority: 16
     message:
         "Unpacking SmolLM2"
     shell:
@@ -174,7 +222,7 @@ rule video_llama:
     output:
         touch(VIDEO_LLAMA),
     threads: HALF
-    priority: 7
+    priority: 15
     message:
         "Teaching the small Video-LLaMA and PandaGPT"
     shell:
@@ -195,6 +243,22 @@ rule microemo:
         "Teaching the small MicroEmo"
     shell:
         "python -m reaffect.synthetic microemo --folder {paths.CHECKPOINTS:q}/microemo-tiny"
+        " --smollm2 {paths.CHECKPOINTS:q}/smollm2 --workers {threads}"
+
+
+rule omni_emotion:
+    input:
+        SYNTHETIC,
+        SMOLLM2,
+        (paths.ROOT / "lib/reaffect/models").glob("*.py"),
+    output:
+        touch(OMNI_EMOTION),
+    threads: HALF
+    priority: 12
+    message:
+        "Teaching the small Omni-Emotion"
+    shell:
+        "python -m reaffect.synthetic omni-emotion --folder {paths.CHECKPOINTS:q}/omni-emotion-tiny"
         " --smollm2 {paths.CHECKPOINTS:q}/smollm2 --workers {threads}"
 
 

@@ -87,6 +87,12 @@ def microemo_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
+def omni_emotion_folder() -> Path:
+    """The small Omni-Emotion as it is before its three phases, as `make embedded` trains it."""
+    return built(paths.CHECKPOINTS / "omni-emotion-tiny" / "config.json").parent
+
+
+@pytest.fixture(scope="session")
 def small_video_llama(smollm2_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small Video-LLaMA on SmolLM2, hardly taught: what it is given matters here, not what it says."""
     from reaffect.synthetic import video_llama

@@ -5,7 +5,7 @@ from __future__ import annotations
 from reaffect import paths
 from reaffect.errors import InputError
 from reaffect.synthetic import __main__ as command
-from reaffect.synthetic import hume, video_llama, video_llava, video_nets
+from reaffect.synthetic import dfew, hume, video_llama, video_llava, video_nets
 
 
 def test_builds_where_and_with_as_many_workers_as_told(tmp_path, monkeypatch):
@@ -29,6 +29,13 @@ def test_networks_are_built_where_told(tmp_path, monkeypatch):
         (paths.CHECKPOINTS / "video-nets-tiny", 2),
         (tmp_path, {"smollm2": tmp_path / "s", "workers": 2}),
     ]
+
+
+def test_a_corpus_in_which_something_tells_nothing(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(dfew, "build", lambda root, **options: calls.append((root, options)))
+    assert command.main(["dfew", "--root", str(tmp_path), "--uninformative", "face", "voice"]) == 0
+    assert calls == [(tmp_path, {"uninformative": ["face", "voice"], "workers": 2})]
 
 
 def test_a_users_mistake_is_one_line(tmp_path, monkeypatch, capsys):

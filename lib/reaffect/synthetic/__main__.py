@@ -4,105 +4,88 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 from reaffect import paths
 from reaffect.errors import InputError
+
+
+class Builder(NamedTuple):
+    """A module of `reaffect.synthetic` with a `build`, and what it is told."""
+
+    module: str
+    makes: str
+    place: str = "root"
+    """Its first argument: the folder of corpora or of checkpoints, or `folder`, that of the checkpoint itself."""
+
+    default: Path = paths.CORPORA
+    stands_on: str = ""
+    """The checkpoint that it begins from."""
+
+    workers: bool = True
+    """Whether it renders by processes or threads."""
+
+
+MODELS = paths.CHECKPOINTS
+
+BUILDERS = {
+    "hume": Builder("hume", "the embedded Hume-Reaction"),
+    "eald": Builder("eald", "the embedded EALD"),
+    "emer": Builder("emer", "the embedded EMER"),
+    "dfew": Builder("dfew", "the embedded DFEW"),
+    "mafw": Builder("mafw", "the embedded MAFW"),
+    "sounds": Builder("sounds", "the embedded Common Voice and WavCaps"),
+    "video-llava": Builder("video_llava", "the small Video-LLaVA", "folder", MODELS / "video-llava-tiny"),
+    "image-models": Builder(
+        "image_models", "the small LLaVA, CLIP and vision tower", default=MODELS, stands_on="video-llava-tiny"
+    ),
+    "wavlm": Builder("wavlm", "the small WavLM", "folder", MODELS / "wavlm-tiny", workers=False),
+    "smollm2": Builder(
+        "smollm2",
+        "SmolLM2-135M-Instruct from its package, in Hugging Face format",
+        "folder",
+        MODELS / "smollm2",
+        workers=False,
+    ),
+    "video-llama": Builder("video_llama", "the small Video-LLaMA and PandaGPT", default=MODELS, stands_on="smollm2"),
+    "microemo": Builder(
+        "microemo", "the small MicroEmo as it is before EMER", "folder", MODELS / "microemo-tiny", "smollm2"
+    ),
+    "omni-emotion": Builder(
+        "omni_emotion", "the small Omni-Emotion before its phases", "folder", MODELS / "omni-emotion-tiny", "smollm2"
+    ),
+    "video-nets": Builder(
+        "video_nets", "the small SlowFast, TSM, Video-Swin, TimeSformer and BEATs", "folder", MODELS / "video-nets-tiny"
+    ),
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status: 0, or 2 after a user's mistake."""
     parser = argparse.ArgumentParser(prog="python -m reaffect.synthetic", description=__doc__.splitlines()[0])
     what = parser.add_subparsers(dest="what", required=True)
-    corpus = what.add_parser("hume", help="the embedded Hume-Reaction")
-    corpus.add_argument("--root", type=Path, default=paths.CORPORA)
-    talks = what.add_parser("eald", help="the embedded EALD")
-    talks.add_argument("--root", type=Path, default=paths.CORPORA)
-    clips = what.add_parser("emer", help="the embedded EMER")
-    clips.add_argument("--root", type=Path, default=paths.CORPORA)
-    films = what.add_parser("dfew", help="the embedded DFEW")
-    films.add_argument("--root", type=Path, default=paths.CORPORA)
-    series = what.add_parser("mafw", help="the embedded MAFW")
-    series.add_argument("--root", type=Path, default=paths.CORPORA)
-    checkpoint = what.add_parser("video-llava", help="the small Video-LLaVA")
-    checkpoint.add_argument("--folder", type=Path, default=paths.CHECKPOINTS / "video-llava-tiny")
-    images = what.add_parser("image-models", help="the small LLaVA, CLIP and vision tower, from the small Video-LLaVA")
-    images.add_argument("--root", type=Path, default=paths.CHECKPOINTS)
-    images.add_argument("--video-llava", type=Path, default=paths.CHECKPOINTS / "video-llava-tiny")
-    voice = what.add_parser("wavlm", help="the small WavLM")
-    voice.add_argument("--folder", type=Path, default=paths.CHECKPOINTS / "wavlm-tiny")
-    omni = what.add_parser("video-llama", help="the small Video-LLaMA and PandaGPT, on SmolLM2")
-    omni.add_argument("--root", type=Path, default=paths.CHECKPOINTS)
-    omni.add_argument("--smollm2", type=Path, default=paths.CHECKPOINTS / "smollm2")
-    timed = what.add_parser("microemo", help="the small MicroEmo as it is before EMER, on SmolLM2")
-    timed.add_argument("--folder", type=Path, default=paths.CHECKPOINTS / "microemo-tiny")
-    timed.add_argument("--smollm2", type=Path, default=paths.CHECKPOINTS / "smollm2")
-    nets = what.add_parser("video-nets", help="the small SlowFast, TSM, Video-Swin, TimeSformer and BEATs")
-    nets.add_argument("--folder", type=Path, default=paths.CHECKPOINTS / "video-nets-tiny")
-    words = what.add_parser("smollm2", help="SmolLM2-135M-Instruct from its package, in Hugging Face format")
-    words.add_argument("--folder", type=Path, default=paths.CHECKPOINTS / "smollm2")
-    for command in (corpus, talks, clips, films, series, checkpoint, images, omni, timed, nets):
-        command.add_argument("--workers", type=int, default=2, help="processes or threads that render")
-    options = parser.parse_args(arguments)
+    for name, builder in BUILDERS.items():
+        own = what.add_parser(name, help=builder.makes)
+        own.add_argument(f"--{builder.place}", type=Path, default=builder.default)
+        if builder.stands_on:
+            option = builder.stands_on.removesuffix("-tiny")
+            own.add_argument(f"--{option}", type=Path, default=MODELS / builder.stands_on)
+        if name in ("dfew", "mafw"):
+            own.add_argument("--uninformative", nargs="*", default=[], help="what tells nothing: scene, voice, face")
+        if builder.workers:
+            own.add_argument("--workers", type=int, default=2, help="processes or threads that render")
+    options = vars(parser.parse_args(arguments))
+    builder = BUILDERS[options.pop("what")]
+    # each builder takes seconds to import: only the one that is asked for
+    build = import_module(f"reaffect.synthetic.{builder.module}").build
     try:
-        _build(options)
+        build(options.pop(builder.place), **options)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
-
-
-def _build(options: argparse.Namespace) -> None:
-    # each builder takes seconds to import: only the one that is asked for
-    match options.what:
-        case "hume":
-            from reaffect.synthetic import hume
-
-            hume.build(options.root, workers=options.workers)
-        case "eald":
-            from reaffect.synthetic import eald
-
-            eald.build(options.root, workers=options.workers)
-        case "emer":
-            from reaffect.synthetic import emer
-
-            emer.build(options.root, workers=options.workers)
-        case "dfew":
-            from reaffect.synthetic import dfew
-
-            dfew.build(options.root, workers=options.workers)
-        case "mafw":
-            from reaffect.synthetic import mafw
-
-            mafw.build(options.root, workers=options.workers)
-        case "video-llava":
-            from reaffect.synthetic import video_llava
-
-            video_llava.build(options.folder, workers=options.workers)
-        case "image-models":
-            from reaffect.synthetic import image_models
-
-            image_models.build(options.root, video_llava=options.video_llava, workers=options.workers)
-        case "video-llama":
-            from reaffect.synthetic import video_llama
-
-            video_llama.build(options.root, smollm2=options.smollm2, workers=options.workers)
-        case "microemo":
-            from reaffect.synthetic import microemo
-
-            microemo.build(options.folder, smollm2=options.smollm2, workers=options.workers)
-        case "video-nets":
-            from reaffect.synthetic import video_nets
-
-            video_nets.build(options.folder, workers=options.workers)
-        case "smollm2":
-            from reaffect.synthetic import smollm2
-
-            smollm2.build(options.folder)
-        case "wavlm":
-            from reaffect.synthetic import wavlm
-
-            wavlm.build(options.folder)
 
 
 if __name__ == "__main__":
