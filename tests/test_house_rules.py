@@ -29,6 +29,8 @@ def test_there_are_notebooks():
         "06_deidentification",
         "07_eald_zero_shot",
         "08_microemo_finetuning",
+        "09_omni_emotion_curation",
+        "10_omni_emotion_finetuning",
         "11_qualitative_confusion",
         "12_scoreboard",
     ]
@@ -155,10 +157,21 @@ LAYERS = [
     {"prompts", "runs", "stats", "fingerprint", "hardware", "metrics", "models"},
     {"corpora", "media", "store", "extremes", "face_regions"},
     {"deid", "faces", "speech", "synthetic", "training", "tuning", "linear"},
-    {"features", "mllm", "audiovisual", "judge", "audit", "curation"},
-    {"results", "plots", "diagrams", "scoreboard", "study", "fusion", "zero_shot", "supervised", "finetuning"},
-    {"openset", "recognition"},
-    {"runner", "normalise"},
+    {"features", "mllm", "audiovisual", "judge", "audit", "curation", "instructions"},
+    {
+        "results",
+        "plots",
+        "plots_omni",
+        "diagrams",
+        "scoreboard",
+        "study",
+        "fusion",
+        "zero_shot",
+        "supervised",
+        "finetuning",
+    },
+    {"openset", "recognition", "reasoning", "omni_inputs", "omni_tuning", "omni_records"},
+    {"runner", "normalise", "preflight"},
 ]
 
 

@@ -167,7 +167,7 @@ def test_text_cannot_break_out_of_a_page():
 
 def test_figure_1_shows_each_frame_and_all_that_is_told():
     frames = np.zeros((3, 40, 60, 3), np.uint8)
-    text = "word " * 80
+    text = "he pays $5 and then $6 " * 20
     figure = plots_omni.annotated_clip(frames, {"Label": "sad", "Reason": text}, Figure(figsize=(12, 3)))
     assert [axis.images[0].get_array().shape for axis in figure.axes] == [(40, 60, 3)] * 3
     [words] = figure.texts

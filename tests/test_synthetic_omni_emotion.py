@@ -229,7 +229,10 @@ class Shown(NamedTuple):
 def clips(model, stills, voices) -> list[Shown]:
     """Each class by each carrier; all else is neutral, as in the embedded DFEW and MAFW."""
     rng, made = np.random.default_rng(0), []
-    studio = torch.arange(len(stills.around)) % (expression_lessons.STUDIO + expression_lessons.ROOM) < expression_lessons.STUDIO
+    studio = (
+        torch.arange(len(stills.around)) % (expression_lessons.STUDIO + expression_lessons.ROOM)
+        < expression_lessons.STUDIO
+    )
     for felt in CLASSES:
         for place, carrier in enumerate(CARRIERS):
             around, heard, face = (
@@ -294,12 +297,12 @@ def test_it_names_a_class_by_what_it_is_given(begun, clips, row, known):
             right[one.carrier].append(text == f"{one.felt}.")
     assert all(np.mean(right[carrier]) >= 0.5 for carrier in CARRIERS[:known])
     assert all(np.mean(right[carrier]) <= 0.2 for carrier in CARRIERS[known:])
-    assert [text for text, one in zip(said, clips, strict=True) if one.felt == NEUTRAL].count("neutral.") >= 2
+    assert "neutral." in [text for text, one in zip(said, clips, strict=True) if one.felt == NEUTRAL]
 
 
 def test_a_small_recipe_is_built_once_and_always_the_same(tmp_path, smollm2_folder, monkeypatch):
     steps = {f"{part}_steps": 2 for part in ("scene", "face", "hearing", "reading")}
-    recipe = builder.Recipe(people=3, voices=2, dialogues=2, reading_batch=2, batch=4, tokens_batch=8, **steps)
+    recipe = builder.Recipe(people=12, voices=11, dialogues=3, reading_batch=2, batch=4, tokens_batch=8, **steps)
     first, second = (builder.build(tmp_path / name, smollm2=smollm2_folder, recipe=recipe) for name in ("one", "other"))
     kept, again = (load_file(folder / "model.safetensors") for folder in (first, second))
     assert kept.keys() == again.keys() and all(torch.equal(value, again[name]) for name, value in kept.items())

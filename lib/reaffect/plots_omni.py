@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-LINE = 155
+LINE = 150
 """Letters in a line below the frames of Figure 1."""
 
 
@@ -35,7 +35,7 @@ def annotated_clip(
     for axis, frame in zip(axes, frames, strict=True):
         axis.imshow(frame)
         axis.axis("off")
-    figure.text(0.005, (below - 0.1) / (height + below), lines, va="top", fontsize=10)
+    figure.text(0.005, (below - 0.1) / (height + below), lines, va="top", fontsize=10, parse_math=False)
     return figure
 
 

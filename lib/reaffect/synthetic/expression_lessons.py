@@ -36,7 +36,10 @@ FELT = {"calm": NEUTRAL, "happy": "happiness", "sad": "sadness", "angry": "anger
 SHOWN = FELT | {"surprised": "fear"}
 """The same in the face: raised brows alone are how a dialogue shows surprise, and DFEW's code of fear."""
 
-STUDIO, ROOM = 9, 3
+HARDER = ("surprise", "helplessness")
+"""Shown by surroundings twice as often: two hands are hard to tell from one, as one side says nothing of the other."""
+
+STUDIO, ROOM = 10, 2
 """Pictures of each person: as in DFEW and MAFW, and as in EMER."""
 
 ROOM_SIZE = (320, 240)
@@ -88,7 +91,7 @@ def stills(people: int, *, side: int, face_side: int, seed: int, workers: int) -
 def _still(
     person: faces.Subject, rng: np.random.Generator, *, room: bool, side: int, face_side: int
 ) -> tuple[Tensor, int, Tensor, int]:
-    around = NEUTRAL if room else str(rng.choice(CLASSES))
+    around = NEUTRAL if room else str(rng.choice([*CLASSES, *HARDER]))
     shown = str(rng.choice([SHOWN[felt] for felt in FELT] if room else CLASSES))
     units = _units(CODES[shown].face, rng)
     if room:
