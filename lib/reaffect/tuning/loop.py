@@ -92,9 +92,9 @@ def tune(
     # The config stands for what weights do not show, such as dropout.
     known = content([type(model).__name__, model.config, model.state_dict(), sorted(learned)])
     folder = Path(folder) / fingerprint(dataclasses.asdict(recipe), known, parts)
-    # Accelerate's own accumulation counts a data loader's batches; here a step's batches are known beforehand.
-    mixed = "bf16" if model.language_model.dtype == torch.bfloat16 else "no"
-    accelerator = Accelerator(cpu=best_device() == "cpu", mixed_precision=mixed)
+    # Accelerate's own accumulation counts a data loader's batches; here a step's batches are known beforehand. Its own
+    # autocasting is decided once a process, whatever a second model is in.
+    accelerator = Accelerator(cpu=best_device() == "cpu")
     model.to(accelerator.device)
     finished = (folder / kept.NOTE).exists()
     if not finished:
@@ -200,7 +200,7 @@ class _Run:
         self.model.eval()
         answers = [""] * len(self.held_out)
         for rows in self.held_batches:
-            with self.accelerator.autocast():
+            with self._autocast():
                 asked = self._asked(self.held_out, rows)
                 texts = self.model.generate(*asked, max_new_tokens=self.recipe.max_new_tokens)
             for row, text in zip(rows, texts, strict=True):
@@ -255,6 +255,11 @@ class _Run:
         size, seed, kinds = self.recipe.batch_size, self.recipe.seed, kinds_of(self.lessons)
         return cut(bucketed(self.lengths, size, seed=seed, epoch=epoch, kinds=kinds), self.recipe.accumulate)
 
+    def _autocast(self) -> torch.autocast:
+        """In bf16 if the language model is."""
+        mixed = self.model.language_model.dtype == torch.bfloat16
+        return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=mixed)
+
     def _best(self) -> Path:
         return self.folder / f"epoch-{self.epoch:03d}.safetensors"
 
@@ -264,7 +269,7 @@ class _Run:
         counts = []
         for row, lesson in enumerate(lessons):
             try:
-                with self.accelerator.autocast():
+                with self._autocast():
                     counts.append(self.model.lengths(*self._asked(lessons, [row]), [lesson.answer]))
             except ValueError as error:
                 raise InputError(f"Lesson {row} ({lesson.question!r:.60}): {error}.") from error
@@ -272,7 +277,7 @@ class _Run:
         return lengths, answers
 
     def _loss(self, rows: Sequence[int]) -> Tensor:
-        with self.accelerator.autocast():
+        with self._autocast():
             return self.model(*self._asked(self.lessons, rows), [self.lessons[row].answer for row in rows]).loss
 
     def _asked(self, lessons: Sequence[Lesson], rows: Sequence[int]) -> tuple[list[str], list | None, list | None]:
