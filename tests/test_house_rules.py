@@ -154,10 +154,10 @@ def test_modules_stay_under_400_lines():
 
 LAYERS = [
     {"errors", "paths"},
-    {"prompts", "runs", "stats", "fingerprint", "hardware", "metrics", "models"},
+    {"prompts", "runs", "stats", "fingerprint", "hardware", "memory", "chat", "metrics", "models"},
     {"corpora", "media", "store", "extremes", "face_regions"},
     {"deid", "faces", "speech", "synthetic", "training", "tuning", "linear"},
-    {"features", "mllm", "audiovisual", "judge", "audit", "curation", "instructions"},
+    {"features", "mllm", "served", "audiovisual", "judge", "audit", "curation", "instructions"},
     {
         "results",
         "plots",
@@ -171,7 +171,7 @@ LAYERS = [
         "finetuning",
     },
     {"openset", "recognition", "reasoning", "omni_inputs", "omni_tuning", "omni_records"},
-    {"runner", "normalise", "preflight"},
+    {"runner", "normalise", "preflight", "rehearsal"},
 ]
 
 

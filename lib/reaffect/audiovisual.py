@@ -21,6 +21,7 @@ from reaffect import media, paths
 from reaffect.errors import InputError
 from reaffect.fingerprint import clip_key, fingerprint
 from reaffect.hardware import best_device, precision
+from reaffect.memory import Fitting
 from reaffect.models.checkpoints import read_pretrained, read_processor
 from reaffect.models.imagebind import SAMPLE_RATE, mel_clips
 from reaffect.models.pandagpt import PandaGPT, PandaGPTConfig
@@ -169,7 +170,7 @@ class AudioVisualLLM:
             "interview answers",
             recipe,
             list(asked),
-            answer,
+            Fitting(answer),
             batch_size=batch_size,
             key=lambda item: f"{clip_key(item.clip)} {item.start:.4f} {item.end:.4f} {item.note}",
             prepare=prepare,

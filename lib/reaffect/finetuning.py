@@ -23,7 +23,7 @@ from reaffect.features.visual import Landmarks
 from reaffect.fingerprint import fingerprint
 from reaffect.hardware import best_device, precision
 from reaffect.judge.question import neutral
-from reaffect.mllm import VideoMLLM
+from reaffect.mllm import Describer
 from reaffect.models.dialogue_clip import DialogueClip
 from reaffect.models.imagebind import SAMPLE_RATE, mel_clips
 from reaffect.models.microemo import ABLATIONS, MicroEmo, MicroEmoConfig
@@ -33,7 +33,7 @@ from reaffect.store import Store
 from reaffect.tuning import Lesson, Recipe, Tuned, tune
 from reaffect.tuning.kept import write_note
 
-ASKED = 48
+ASKED = 16
 """Questions that a model answers at once."""
 
 
@@ -335,7 +335,7 @@ def answers(model: MicroEmo, asked: Sequence[Lesson], file: Path, recipe: Recipe
 
 
 def untrained(
-    model: VideoMLLM, clips: Sequence[str], asked: Sequence[Lesson], *, frames: int, max_new_tokens: int
+    model: Describer, clips: Sequence[str], asked: Sequence[Lesson], *, frames: int, max_new_tokens: int
 ) -> list[str]:
     """What a model of Hugging Face's says to the same questions: it sees the frames and, if it can, hears the sound.
 

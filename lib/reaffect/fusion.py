@@ -147,9 +147,10 @@ def _descriptions(
     options = {"max_new_tokens": encoders.max_new_tokens, "strict": strict}
     asked = mllm.load(paths.checkpoint(encoders.video_llm))
     asked.store = encoders.store
-    for number, prompt in enumerate(VAIANI_PROMPTS, 1):
-        said = asked.describe(clips, prompt, **options)
-        values[f"Video-LLaVA {number}"] = replicated(said, sentences, frames=encoders.frames)
+    prompts = {f"Video-LLaVA {number}": prompt for number, prompt in enumerate(VAIANI_PROMPTS, 1)}
+    told = asked.describe_each(clips, prompts, **options)
+    for name in prompts:
+        values[name] = replicated(told[[name]].set_axis(["text"], axis=1), sentences, frames=encoders.frames)
     problems |= asked.problems
     asked = mllm.load(paths.checkpoint(encoders.image_llm))
     asked.store = encoders.store

@@ -7,10 +7,12 @@ store, clip by clip, so that nothing is asked twice and a killed run goes on whe
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,9 +25,13 @@ from reaffect import media
 from reaffect.errors import InputError
 from reaffect.fingerprint import clip_key, fingerprint
 from reaffect.hardware import best_device, precision
+from reaffect.memory import Fitting
 from reaffect.models.checkpoints import read_pretrained, read_processor
 from reaffect.prompts import parse_scores
 from reaffect.store import Store
+
+if TYPE_CHECKING:
+    from reaffect.served import ServedMLLM
 
 DEFAULT_FRAMES = 8
 """Shown of a clip if the processor does not say; as Video-LLaVA (Lin et al. 2023) was trained."""
@@ -33,12 +39,19 @@ DEFAULT_FRAMES = 8
 FALLBACK_TEMPLATE = "USER: {medium}\n{prompt} ASSISTANT:"
 """Video-LLaVA's and LLaVA-1.5's own format, for checkpoints that carry no chat template."""
 
+CONTINUING = {"video_llava", "llava", "llava_onevision", "qwen2_5_vl", "qwen3_vl", "qwen2_5_omni_thinker"}
+"""Model types for which tests show that questions which share one look at a clip are answered as if asked alone."""
 
-def load(model: str | Path, device: str = "auto", dtype: str = "auto") -> VideoMLLM:
+PER_TOKEN = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"}
+"""Inputs of a network with a column a token; the others are the clip's."""
+
+
+def load(model: str | Path, device: str = "auto", dtype: str = "auto") -> VideoMLLM | ServedMLLM:
     """Loads a checkpoint.
 
     Args:
-        model: a hub id, or a folder in Hugging Face format.
+        model: a hub id, a folder in Hugging Face format, or a served model's name (see `served`), which runs elsewhere
+            in numbers of its own.
         device: `cpu`, `cuda`, ...; `auto` takes a GPU if there is one.
         dtype: a torch dtype's name; `auto` is `hardware.precision`'s.
 
@@ -46,6 +59,10 @@ def load(model: str | Path, device: str = "auto", dtype: str = "auto") -> VideoM
         InputError: the folder is no checkpoint, or not a whole one, holds no multimodal model, or the hub does not
             give it.
     """
+    if str(model).startswith(("http://", "https://")):
+        from reaffect.served import connect  # not above: the client of servers takes a second to import
+
+        return connect(str(model))
     if device == "auto":
         device = best_device()
     number = precision(device) if dtype == "auto" else getattr(torch, dtype)
@@ -73,7 +90,41 @@ def load(model: str | Path, device: str = "auto", dtype: str = "auto") -> VideoM
     return VideoMLLM(network.to(device).eval(), processor, f"{identity}:{number}")
 
 
-class VideoMLLM:
+class Describer:
+    """A model that answers questions about clips, be it loaded here or served."""
+
+    takes_audio: bool
+    """Whether it hears the sound beside the frames."""
+
+    def describe_each(self, clips: Sequence[str | Path], prompts: Mapping[str, str], **options: Any) -> pd.DataFrame:
+        """Answers to several questions about the same clips: a table with a column a question."""
+        raise NotImplementedError
+
+    def describe(self, clips: Sequence[str | Path], prompt: str, **options: Any) -> pd.DataFrame:
+        """Answers in the model's own words, decoded greedily: a table with the column `text`.
+
+        Args:
+            clips: video files.
+            prompt: what is asked, without the chat format.
+            options: as for `describe_each`.
+        """
+        return self.describe_each(clips, {"text": prompt}, **options)
+
+    def score(self, clips: Sequence[str | Path], prompt: str, emotions: Sequence[str], **options: Any) -> pd.DataFrame:
+        """Asks for scores and reads them from the answer: one column an emotion in [0, 1] or NaN, and `text`.
+
+        Args:
+            clips: video files.
+            prompt: the question; see `prompts.VAIANI_QUESTION`.
+            emotions: what `prompts.parse_scores` looks for.
+            options: as for `describe`.
+        """
+        answers = self.describe(clips, prompt, **options)
+        scores = [parse_scores(text, emotions) for text in answers.text]
+        return pd.DataFrame(scores, index=answers.index, columns=list(emotions)).assign(text=answers.text)
+
+
+class VideoMLLM(Describer):
     """A loaded model with its processor.
 
     Every method takes clips as paths and returns a table indexed by clip, in the order asked. A clip that cannot
@@ -105,10 +156,10 @@ class VideoMLLM:
             return 1
         return getattr(self.processor.video_processor, "num_frames", None) or DEFAULT_FRAMES
 
-    def describe(
+    def describe_each(
         self,
         clips: Sequence[str | Path],
-        prompt: str,
+        prompts: Mapping[str, str],
         *,
         frames: int | None = None,
         audio: bool = False,
@@ -116,35 +167,39 @@ class VideoMLLM:
         batch_size: int = 16,
         strict: bool = False,
     ) -> pd.DataFrame:
-        """Answers in the model's own words, decoded greedily: a table with the column `text`.
+        """Answers to several questions about the same clips, for one look at each: a table with a column a question.
+
+        Vaiani et al. 2024 ask three of every clip: for scores (Section 4.1) and by two prompts (4.2 and 4.3). Frames
+        are decoded once, and the network reads once what all questions begin with, the video above all. The answers
+        are those of `describe`, but for rounding, as with another batch size, and it finds them in the store. Of a
+        clip some of whose answers are there only the others are asked. Models not in `CONTINUING` look again.
 
         Args:
             clips: video files.
-            prompt: what is asked, without the chat format.
+            prompts: what is asked, without the chat format, by the column's name.
             frames: equidistant frames shown, the first and last included; an image model sees the middle one.
             audio: whether the sound is played to it, too; a clip without sound is then played as a second of silence.
             max_new_tokens: where an answer is cut off.
-            batch_size: clips asked together; changes speed, not answers.
+            batch_size: clips asked together, fewer if memory runs out; changes speed, not answers.
             strict: raise the first bad clip's InputError instead of listing it.
 
         Raises:
-            InputError: `audio` with a model that cannot hear.
+            InputError: `audio` with a model that cannot hear; a single clip does not fit in memory.
         """
         if audio and not self.takes_audio:
             raise InputError("describe: this model cannot hear; ask without audio, or load an omni-modal one.")
-        recipe = {"prompt": prompt, "frames": frames or self.frames, "max_new_tokens": max_new_tokens}
-        recipe |= {"audio": True} if audio else {}
+        shown = {"frames": frames or self.frames, "max_new_tokens": max_new_tokens}
+        shown |= {"audio": True} if audio else {}
+        recipes = {name: {"prompt": prompt, **shown} for name, prompt in prompts.items()}
 
-        def answer(films: list[np.ndarray]) -> list[str]:
-            return self._answers(self._inputs(films, prompt), max_new_tokens)
+        def answer(read: list[Any], lacking: tuple[str, ...]) -> list[tuple[str, ...]]:
+            films, sounds = map(list, zip(*read, strict=True)) if audio else (read, None)
+            answers = self._answers_each(films, [prompts[name] for name in lacking], max_new_tokens, sounds)
+            return list(zip(*answers, strict=True))
 
-        def answer_heard(read: list[tuple[np.ndarray, np.ndarray]]) -> list[str]:
-            films, sounds = map(list, zip(*read, strict=True))
-            return self._answers(self._inputs(films, prompt, sounds), max_new_tokens)
-
-        function = answer_heard if audio else answer
-        values = self._compute("answers", recipe, clips, function, batch_size, strict)
-        return pd.DataFrame({"text": [values.get(str(clip)) for clip in clips]}, index=_index(clips))
+        told = self._compute_each("answers", recipes, clips, answer, batch_size, strict)
+        texts = {name: [values.get(str(clip)) for clip in clips] for name, values in told.items()}
+        return pd.DataFrame(texts, index=_index(clips))
 
     def describe_frames(
         self,
@@ -177,19 +232,6 @@ class VideoMLLM:
         values = self._compute("answers", recipe, clips, answer, batch_size, strict)
         columns = [str(frame) for frame in range(frames)]
         return pd.DataFrame([values.get(str(clip), {}) for clip in clips], index=_index(clips), columns=columns)
-
-    def score(self, clips: Sequence[str | Path], prompt: str, emotions: Sequence[str], **options: Any) -> pd.DataFrame:
-        """Asks for scores and reads them from the answer: one column an emotion in [0, 1] or NaN, and `text`.
-
-        Args:
-            clips: video files.
-            prompt: the question; see `prompts.VAIANI_QUESTION`.
-            emotions: what `prompts.parse_scores` looks for.
-            options: as for `describe`.
-        """
-        answers = self.describe(clips, prompt, **options)
-        scores = [parse_scores(text, emotions) for text in answers.text]
-        return pd.DataFrame(scores, index=answers.index, columns=list(emotions)).assign(text=answers.text)
 
     def embed(
         self,
@@ -232,18 +274,27 @@ class VideoMLLM:
 
     def _compute(self, name, recipe, clips, function, batch_size, strict) -> dict[str, Any]:
         """Values by clip, from the store or from `function` on a batch of films."""
-        computed = self.store.compute(
+
+        def row(read: list[Any], _: tuple[str, ...]) -> list[list[Any]]:
+            return [[value] for value in function(read)]
+
+        return self._compute_each(name, {name: recipe}, clips, row, batch_size, strict)[name]
+
+    def _compute_each(self, name, recipes, clips, function, batch_size, strict) -> dict[str, dict[str, Any]]:
+        """The same under several recipes that show the clips alike; see `Store.compute_each`."""
+        each = self.store.compute_each(
             name,
-            {"model": self.identity, **recipe},
+            {part: {"model": self.identity, **recipe} for part, recipe in recipes.items()},
             [str(clip) for clip in clips],
-            function,
+            Fitting(function),
             batch_size=batch_size,
             key=clip_key,
-            prepare=lambda clip: self._read(clip, **recipe),
+            prepare=lambda clip: self._read(clip, **next(iter(recipes.values()))),
             strict=strict,
         )
-        self.problems |= computed.problems
-        return computed.values
+        for computed in each.values():
+            self.problems |= computed.problems
+        return {part: computed.values for part, computed in each.items()}
 
     def _read(self, clip: str, frames: int, audio: bool = False, **_: Any) -> Any:
         """A clip's frames, of a single one the middle one; and its sound, if it is to be heard."""
@@ -254,19 +305,20 @@ class VideoMLLM:
         sound = media.read_waveform(clip, rate)
         return film, sound if len(sound) else np.zeros(rate, np.float32)
 
+    def _question(self, prompt: str, *, heard: bool) -> str:
+        """A prompt in the chat format, with a place for the clip before it."""
+        kind = "video" if self.takes_videos else "image"
+        if not getattr(self.processor, "chat_template", None):
+            return FALLBACK_TEMPLATE.format(medium=f"<{kind}>", prompt=prompt)
+        media_parts = [{"type": kind}, {"type": "audio"}] if heard else [{"type": kind}]
+        message = {"role": "user", "content": [*media_parts, {"type": "text", "text": prompt}]}
+        return self.processor.apply_chat_template([message], add_generation_prompt=True, tokenize=False)
+
     def _inputs(
         self, films: list[np.ndarray], prompt: str, sounds: list[np.ndarray] | None = None
     ) -> dict[str, Tensor]:
         """Films (frames, height, width, 3), their sounds (samples,) and a question as the network takes them."""
-        kind = "video" if self.takes_videos else "image"
-        if getattr(self.processor, "chat_template", None):
-            heard = [{"type": "audio"}] if sounds else []
-            content = [{"type": kind}, *heard, {"type": "text", "text": prompt}]
-            text = self.processor.apply_chat_template(
-                [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-            )
-        else:
-            text = FALLBACK_TEMPLATE.format(medium=f"<{kind}>", prompt=prompt)
+        text = self._question(prompt, heard=sounds is not None)
         if self.takes_videos:
             shown = {"videos": films, "videos_kwargs": {"do_sample_frames": False}}
         else:
@@ -278,6 +330,41 @@ class VideoMLLM:
             name: value.to(self.network.dtype) if torch.is_tensor(value) and value.is_floating_point() else value
             for name, value in inputs.items()
         }
+
+    def _answers_each(
+        self, films: list[np.ndarray], prompts: list[str], max_new_tokens: int, sounds: list[np.ndarray] | None
+    ) -> list[list[str]]:
+        """Answers by prompt and film; the clips and all else that the questions begin with are read once."""
+        endings = self._endings(prompts, heard=sounds is not None)
+        if endings is None:
+            return [self._answers(self._inputs(films, prompt, sounds), max_new_tokens) for prompt in prompts]
+        inputs = self._inputs(films, prompts[0], sounds)
+        begun = {name: value[:, : -len(endings[0])] for name, value in inputs.items() if name in PER_TOKEN}
+        # By `generate`, as the answers are: it alone knows which position of its own a class gives to each token.
+        read = self._generate(inputs | begun, 1).past_key_values
+        answers = []
+        for ending in endings:
+            ids = torch.tensor([ending] * len(films), device=self.network.device)
+            asked = {
+                "input_ids": torch.cat([begun["input_ids"], ids], 1),
+                "attention_mask": torch.cat([begun["attention_mask"], torch.ones_like(ids)], 1),
+            }
+            answers.append(self._answers({**asked, "past_key_values": copy.deepcopy(read)}, max_new_tokens))
+        return answers
+
+    def _endings(self, prompts: list[str], *, heard: bool) -> list[list[int]] | None:
+        """Each question's token ids from where the questions part; None if they cannot share a look.
+
+        That is so for a single question, for model types not known to go on from what was read, and for a chat
+        template that puts the clip after the prompt.
+        """
+        if len(prompts) == 1 or self.network.config.model_type not in CONTINUING:
+            return None
+        questions = [self.processor.tokenizer(self._question(prompt, heard=heard)).input_ids for prompt in prompts]
+        columns = zip(*(question[:-1] for question in questions), strict=False)  # each has an ending
+        alike = len(list(takewhile(lambda ids: len(set(ids)) == 1, columns)))
+        endings = [question[alike:] for question in questions]
+        return None if np.concatenate(self.processor.create_mm_token_type_ids(endings)).any() else endings
 
     def _answers(self, inputs: dict[str, Tensor], max_new_tokens: int) -> list[str]:
         sequences = self._generate(inputs, max_new_tokens).sequences

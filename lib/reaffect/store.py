@@ -94,21 +94,66 @@ class Store:
         ...     Store(folder).compute("shout", {"mark": "!"}, ["a", "b"], lambda b: [s + "!" for s in b], batch_size=2)
         Computed(values={'a': 'a!', 'b': 'b!'}, problems={})
         """
-        folder = self.folder(name, recipe)
+        each = self.compute_each(
+            name,
+            {name: recipe},
+            items,
+            lambda batch, _: [[value] for value in function(batch)],
+            batch_size=batch_size,
+            key=key,
+            prepare=prepare,
+            strict=strict,
+        )
+        return each[name]
+
+    def compute_each(
+        self,
+        name: str,
+        recipes: Mapping[str, Mapping[str, Any]],
+        items: Iterable[Any],
+        function: Callable[[list[Any], tuple[str, ...]], Sequence[Sequence[Value | InputError]]],
+        *,
+        batch_size: int,
+        key: Callable[[Any], str] = str,
+        prepare: Callable[[Any], Any] | None = None,
+        strict: bool = False,
+    ) -> dict[str, Computed]:
+        """Values of `items` under several recipes, of which `function` computes together what an item lacks.
+
+        Args:
+            recipes: as `compute`'s, by a name of one's own; the values of each are stored as `compute` stores them.
+            function: list of items, names of the recipes that all of them lack -> for each item its values, one a
+                name, in their order.
+            name, items, batch_size, key, prepare, strict: as for `compute`.
+
+        Returns:
+            What `compute` returns, by the recipes' names.
+        """
+        folders = {part: self.folder(name, recipe) for part, recipe in recipes.items()}
         keys, problems = _keys(items, key, strict)
-        stored = _read(folder)
-        missing = {k: item for item, k in keys.items() if k not in stored}
-        failed: dict[str, str] = {}
+        stored = {part: _read(folder) for part, folder in folders.items()}
+        missing: dict[tuple[str, ...], dict[str, Any]] = {}
+        for item, k in keys.items():
+            if lacking := tuple(part for part in recipes if k not in stored[part]):
+                missing.setdefault(lacking, {})[k] = item
+        failed: dict[str, dict[str, str]] = {part: {} for part in recipes}
         if missing:
-            _describe(folder, recipe)
-            with tqdm(total=len(missing), desc=name) as progress:
-                for batch in _ahead(missing, batch_size, prepare):
-                    failed |= _fill(folder, batch, function, strict)
-                    progress.update(len(batch))
-            stored = _read(folder)
-        problems |= {item: failed[k] for item, k in keys.items() if k in failed}
-        values = {item: stored[k] for item, k in keys.items() if k in stored}
-        return Computed(values, problems)
+            with tqdm(total=sum(map(len, missing.values())), desc=name) as progress:
+                for lacking, group in missing.items():
+                    for part in lacking:
+                        _describe(folders[part], recipes[part])
+                    for batch in _ahead(group, batch_size, prepare):
+                        errors = _fill({part: folders[part] for part in lacking}, batch, function, strict)
+                        failed = {part: failed[part] | errors.get(part, {}) for part in recipes}
+                        progress.update(len(batch))
+            stored = {part: _read(folder) for part, folder in folders.items()}
+        return {
+            part: Computed(
+                {item: stored[part][k] for item, k in keys.items() if k in stored[part]},
+                problems | {item: failed[part][k] for item, k in keys.items() if k in failed[part]},
+            )
+            for part in recipes
+        }
 
 
 def _keys(items: Iterable[Any], key: Callable[[Any], str], strict: bool) -> tuple[dict, dict]:
@@ -146,20 +191,25 @@ def _ahead(items: Mapping[str, Any], batch_size: int, prepare: Callable | None) 
             yield {k: future.result() for k, future in part.items()}
 
 
-def _fill(folder: Path, batch: Mapping[str, Any], function: Callable, strict: bool) -> dict[str, str]:
-    """Compute and store one batch of items by key; return its problems by key."""
-    errors = {k: item for k, item in batch.items() if isinstance(item, InputError)}
-    good = {k: item for k, item in batch.items() if k not in errors}
-    results = list(function(list(good.values()))) if good else []
-    if len(results) != len(good):
-        raise ValueError(f"{len(good)} items went into the function, {len(results)} values came out")
-    values = dict(zip(good, results, strict=True))
-    errors |= {k: values.pop(k) for k in good if isinstance(values[k], InputError)}
-    if values:
-        _write(folder, values)
-    if strict and errors:
-        raise next(iter(errors.values()))
-    return {k: str(error) for k, error in errors.items()}
+def _fill(
+    folders: Mapping[str, Path], batch: Mapping[str, Any], function: Callable, strict: bool
+) -> dict[str, dict[str, str]]:
+    """Compute and store one batch of items by key under each recipe; return its problems by recipe and key."""
+    unread = {k: item for k, item in batch.items() if isinstance(item, InputError)}
+    good = {k: item for k, item in batch.items() if k not in unread}
+    rows = list(function(list(good.values()), tuple(folders))) if good else []
+    if len(rows) != len(good):
+        raise ValueError(f"{len(good)} items went into the function, {len(rows)} values came out")
+    errors = {}
+    for column, (part, folder) in enumerate(folders.items()):
+        values = {k: row[column] for k, row in zip(good, rows, strict=True)}
+        errors[part] = unread | {k: values.pop(k) for k in good if isinstance(values[k], InputError)}
+        if values:
+            _write(folder, values)
+    every = [error for of in errors.values() for error in of.values()]
+    if strict and every:
+        raise every[0]
+    return {part: {k: str(error) for k, error in of.items()} for part, of in errors.items()}
 
 
 def _describe(folder: Path, recipe: Mapping[str, Any]) -> None:

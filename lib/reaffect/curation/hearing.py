@@ -14,7 +14,7 @@ import pandas as pd
 from reaffect import audiovisual, media, mllm, paths
 from reaffect.audiovisual import Asked, AudioVisualLLM
 from reaffect.errors import InputError
-from reaffect.mllm import VideoMLLM
+from reaffect.mllm import Describer
 
 CAPTION_PROMPT = "Describe what is to be heard: voices and how they speak, and sounds around them."
 EMOTION_PROMPT = "Which emotion does the voice of the person who speaks express, and by what can one hear it?"
@@ -26,7 +26,7 @@ Transcriber = Callable[[Sequence[str]], dict[str, str]]
 """Clips -> their transcripts, empty where nothing is said; `speech.Recogniser` is one."""
 
 
-def load_listener(weights: Sequence[str], language_model: str = "") -> AudioVisualLLM | VideoMLLM:
+def load_listener(weights: Sequence[str], language_model: str = "") -> AudioVisualLLM | Describer:
     """Who answers what is asked about sounds.
 
     Args:
@@ -48,7 +48,7 @@ def load_listener(weights: Sequence[str], language_model: str = "") -> AudioVisu
 
 def listen(
     transcriber: Transcriber,
-    listener: AudioVisualLLM | VideoMLLM,
+    listener: AudioVisualLLM | Describer,
     clips: Sequence[str | Path],
     *,
     caption_prompt: str = CAPTION_PROMPT,
@@ -60,7 +60,7 @@ def listen(
 
     Args:
         transcriber: who writes down what is said.
-        listener: who answers the prompts; an `AudioVisualLLM` hears the sound alone, a `VideoMLLM` (an omni-modal
+        listener: who answers the prompts; an `AudioVisualLLM` hears the sound alone, a `Describer` (an omni-modal
             one) is shown the frames as well, since its chat format wants a video.
         clips: video files.
         caption_prompt, emotion_prompt: what is asked.
@@ -126,10 +126,10 @@ def _transcripts(transcriber: Transcriber, clips: list[str]) -> tuple[dict[str, 
 
 
 def _answers(
-    listener: AudioVisualLLM | VideoMLLM, clips: list[str], prompt: str, max_new_tokens: int, batch_size: int
+    listener: AudioVisualLLM | Describer, clips: list[str], prompt: str, max_new_tokens: int, batch_size: int
 ) -> dict[str, str]:
     options = {"max_new_tokens": max_new_tokens, "batch_size": batch_size}
-    if isinstance(listener, VideoMLLM):
+    if isinstance(listener, Describer):
         told = listener.describe(clips, prompt, audio=True, **options)
     else:
         told = listener.describe([Asked(clip) for clip in clips], prompt, video=False, **options)

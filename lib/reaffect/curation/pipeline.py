@@ -17,7 +17,7 @@ from reaffect.curation.people import CLOSE_UP, EXPRESSION_PROMPT, AgeGender, Clo
 from reaffect.curation.scenes import SCENE_PROMPT, Seer, describe_scenes
 from reaffect.curation.tracklets import SEARCH, Search
 from reaffect.errors import InputError
-from reaffect.mllm import VideoMLLM
+from reaffect.mllm import Describer
 from reaffect.store import Store
 
 COLUMNS = ("corpus", "clip", "media", "coarse")
@@ -30,7 +30,7 @@ class Models(NamedTuple):
 
     seer: Seer
     transcriber: Transcriber
-    listener: AudioVisualLLM | VideoMLLM
+    listener: AudioVisualLLM | Describer
     age_gender: AgeGender | None = None
 
 

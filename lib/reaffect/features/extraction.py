@@ -14,6 +14,7 @@ from reaffect import paths
 from reaffect.errors import InputError
 from reaffect.fingerprint import clip_key, fingerprint
 from reaffect.hardware import best_device
+from reaffect.memory import Fitting
 from reaffect.models.checkpoints import read_pretrained, read_processor
 from reaffect.store import Store
 
@@ -71,7 +72,7 @@ def extract(
         extractor.name,
         {"extractor": type(extractor).__name__, **extractor.recipe},
         [str(clip) for clip in clips],
-        extractor,
+        Fitting(extractor),
         batch_size=extractor.batch_size,
         key=clip_key,
         prepare=extractor.prepare,

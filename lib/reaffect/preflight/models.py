@@ -8,6 +8,7 @@ its name). What is not known is empty there, and `unknown` in reports.
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +17,7 @@ import pandas as pd
 from huggingface_hub import HfApi, constants, errors, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
-from reaffect import paths
+from reaffect import paths, served
 from reaffect.corpora import tables
 from reaffect.errors import InputError
 from reaffect.models.checkpoints import damaged
@@ -92,10 +93,12 @@ def look(name: str, models: pd.DataFrame, hub: Hub) -> Finding:
     """What is found of one checkpoint.
 
     Args:
-        name: a file or folder `checkpoints/...` under DATA, `package:...`, or a hub id.
+        name: a file or folder `checkpoints/...` under DATA, `package:...`, a hub id, or a served model's.
         models: from `read_models`.
         hub: asked about what is not there.
     """
+    if name.startswith(("http://", "https://")):
+        return _served(name)
     what, row = f"checkpoint {name}", _row(name, models)
     place = paths.checkpoint(name)
     if isinstance(place, Path):
@@ -111,6 +114,16 @@ def look(name: str, models: pd.DataFrame, hub: Hub) -> Finding:
     if math.isnan(row.size_gb):
         row = pd.Series({**row, "size_gb": fetch.size_gb})
     return Finding(what, "to fetch", f"{lacking}; {_facts(row)}", fetch_gb=row.size_gb)
+
+
+def _served(name: str) -> Finding:
+    what = f"served model {name}"
+    try:
+        served.address(name)
+    except InputError as error:
+        return Finding(what, "broken", str(error), stops=True)
+    key = f"its key is in {served.KEY}" if os.environ.get(served.KEY) else f"it gets no key: {served.KEY} is not set"
+    return Finding(what, "note", f"a server, not asked here; {key}")
 
 
 def _cached(name: str) -> Path | None:
