@@ -309,17 +309,17 @@ def utterance_attention(
 
 
 def loss_curve(history: pd.DataFrame, scores: pd.Series, axis: Axes) -> Axes:
-    """Loss by step, as it is (thin) and smoothed, and on the right the validation score of each epoch (best: filled).
+    """Loss by step, as it is (dots) and smoothed, and on the right the validation score of each epoch (best: filled).
 
     Args:
         history: a row a step: `step`, `epoch`, `loss` (see `tuning.Tuned`).
         scores: by epoch; none may be there yet.
         axis: it gets a twin for the scores.
     """
-    axis.plot(history.step, history.loss, color=PALETTE[0], lw=0.6, alpha=0.5)
+    axis.plot(history.step, history.loss, ".", color=PALETTE[0], ms=4, alpha=0.5)
     axis.plot(history.step, history.loss.ewm(span=max(1, len(history) // 15)).mean(), color=PALETTE[0], lw=1.8)
-    axis.set(xlabel="step", ylim=(0, None))
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.set(xlabel="step", ylim=(0, 1.1 * history.loss.max()))
+    axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axis.set_ylabel("loss on the answers", color=PALETTE[0])
     if len(scores):
         ends = history.groupby("epoch").step.max().loc[scores.index]

@@ -22,6 +22,9 @@ PLANTED = {"tiny", "rehearsal"}
 DIGITS = 4
 """Of recorded numbers: the papers' own precision."""
 
+NOTHING = 1e-9
+"""What is smaller is an error of rounding."""
+
 
 @cache
 def _table(file: Path) -> pd.DataFrame:
@@ -162,8 +165,16 @@ def recorded(exhibit: str, *, profile: str, notebooks: Sequence[str]) -> list[di
 
 
 def round_all(value: Any) -> Any:
-    """A number, or each of a list, to the digits that are recorded."""
-    return [round_all(item) for item in value] if isinstance(value, list) else round(float(value), DIGITS)
+    """A number, or each of a list, to the digits that are recorded; these begin where a number does that they would
+    lose, such as a learning rate.
+
+    >>> round_all([0.123456, 1e-5, 1e-17])
+    [0.1235, 1e-05, 0.0]
+    """
+    if isinstance(value, list):
+        return [round_all(item) for item in value]
+    lost = NOTHING < abs(value) < 10**-DIGITS
+    return float(f"{value:.{DIGITS}g}") if lost else round(float(value), DIGITS)
 
 
 def _plain(value: Any) -> Any:
