@@ -16,6 +16,7 @@ import torch
 from huggingface_hub import constants
 from nbformat import v4
 from safetensors.torch import save_file
+from scipy.io import wavfile
 
 from reaffect import media, paths
 from reaffect.corpora import hume
@@ -152,6 +153,16 @@ def test_missing_clips_are_named(house):
     (paths.DATA / "hume-reaction" / "mp4" / "00001.mp4").unlink()
     said, stops = findings()[1]
     assert "1 clips cannot be used: 00001." in said and "no such video" in said and stops
+
+
+def test_sounds_that_are_gone_are_named_and_stop_nothing(house):
+    root = paths.DATA / "sounds" / "vggsound"
+    root.mkdir(parents=True)
+    (root / "vggsound.csv").write_text("abc,10,dog barking,train\ndef,0,rain,train\n")
+    wavfile.write(root / "abc_000010.wav", 8000, np.zeros(8000, np.int16))
+    read, gone, *_ = data.look(Need("corpus", "sounds", "sounds"), whole=False)
+    assert read.said.startswith("1 clips") and "1 clips cannot be used: vggsound_def_000000." in gone.said
+    assert not gone.stops
 
 
 def test_a_broken_clip_outside_the_sample_is_found_if_all_are_asked_for(house):
@@ -369,6 +380,23 @@ def test_offline_only_the_cache_counts(house):
         and "model-00002-of-00002.safetensors is missing" in found.said
         and "HF_HUB_OFFLINE is set" in found.said
     )
+
+
+def test_a_served_model_is_noted_and_nothing_is_fetched(house, monkeypatch):
+    name = "http://localhost:8000/v1/org/name"
+    tell(f"corpus: hume-reaction\nsecond_devel: ''\nvision_model: ''\nfurther:\n  New: {name}\n")
+    assert Need("checkpoint", name) in needs.of_notebook("05")
+    monkeypatch.setattr(models, "HfApi", lambda: pytest.fail("the hub was asked"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.delenv("REAFFECT_SERVER_KEY", raising=False)
+    found = models.look(name, NONE_KNOWN, models.Hub())
+    assert (found.state, found.stops, found.fetch_gb) == ("note", False, 0)
+    assert name in found.what and "not asked here; it gets no key: REAFFECT_SERVER_KEY is not set" in found.said
+    monkeypatch.setenv("REAFFECT_SERVER_KEY", "secret")
+    found = models.look(name, NONE_KNOWN, models.Hub())
+    assert "its key is in REAFFECT_SERVER_KEY" in found.said and "secret" not in found.said
+    found = models.look("http://localhost:8000/org/name", NONE_KNOWN, models.Hub())
+    assert (found.state, found.stops) == ("broken", True) and "/v1/<the model's name>" in found.said
 
 
 # --- the command ---------------------------------------------------------------------------------------------

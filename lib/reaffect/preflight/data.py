@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from reaffect import media, paths, results
-from reaffect.corpora import eald, emer, expressions, hume
+from reaffect.corpora import eald, emer, expressions, hume, sounds
 from reaffect.errors import InputError
 from reaffect.preflight.finding import Finding, some
 from reaffect.preflight.needs import Need
@@ -66,7 +66,7 @@ def _corpus(need: Need, *, whole: bool) -> Iterator[Finding]:
     if problems:
         first = next(iter(problems.values()))
         said = f"{len(problems)} clips cannot be used: {some(list(problems))}. The first: {first}"
-        yield Finding(what, "missing", said, stops=True)
+        yield Finding(what, "missing", said, stops=adapter is not sounds)  # notebook 10 does without such sounds
     yield _counted(what, adapter, table, root)
     if len(table):
         yield _decoded(what, table, whole=whole)
