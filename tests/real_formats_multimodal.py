@@ -161,6 +161,16 @@ QWEN_CHAT = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 QWEN_MARKS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+QWEN_WORDS = {
+    "tokenizer_class": "Qwen2Tokenizer",
+    "add_prefix_space": False,
+    "bos_token": None,
+    "eos_token": "<|im_end|>",
+    "pad_token": "<|endoftext|>",
+    "unk_token": None,
+    "errors": "replace",
+    "model_max_length": 32768,
+}
 
 
 def llava_onevision(folder: Path) -> t.PreTrainedModel:
@@ -169,16 +179,9 @@ def llava_onevision(folder: Path) -> t.PreTrainedModel:
         folder,
         [*QWEN_MARKS, "<image>", "<video>"],
         first=False,
-        tokenizer_class="Qwen2Tokenizer",
+        **QWEN_WORDS,
         processor_class="LlavaOnevisionProcessor",
-        add_prefix_space=False,
-        bos_token=None,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        unk_token=None,
-        errors="replace",
         chat_template=QWEN_CHAT,
-        model_max_length=32768,
     )
     write_json(
         folder / "config.json",
@@ -294,18 +297,11 @@ def qwen2_5_omni(folder: Path) -> t.PreTrainedModel:
         folder,
         marks,
         first=False,
-        tokenizer_class="Qwen2Tokenizer",
+        **QWEN_WORDS,
         processor_class="Qwen2_5OmniProcessor",
-        add_prefix_space=False,
         add_bos_token=False,
-        bos_token=None,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        unk_token=None,
-        errors="replace",
         extra_special_tokens=OMNI_MARKS,
         **OMNI_MARKS,
-        model_max_length=32768,
     )
     at = {name: places[word] for name, word in OMNI_MARKS.items()}
     ids = {
