@@ -26,6 +26,7 @@ from reaffect.errors import InputError
 from reaffect.models.dialogue_clip import DialogueClip
 from reaffect.models.microemo import MicroEmo
 from reaffect.tuning import Lesson, Recipe, Tuned, bucketed, kept, load_adapters, tune
+from reaffect.tuning import lessons as contents
 from test_models_microemo import PATCHES, SMALL, noise
 from test_models_video_llama import llama, words
 
@@ -366,6 +367,21 @@ def test_each_epoch_and_seed_has_its_own_order():
     orders = {tuple(np.concatenate(bucketed(lengths, 4, seed=s, epoch=e))) for s in range(3) for e in range(3)}
     assert len(orders) == 9
     assert tuple(np.concatenate(bucketed(lengths, 4, seed=2, epoch=1))) in orders
+
+
+def test_states_of_a_clip_are_read_once_while_they_stay_as_they_are(monkeypatch):
+    read = []
+    monkeypatch.setattr(contents, "fingerprint", lambda value: read.append(value.copy()) or str(len(read)))
+    kept_states = torch.zeros(3)
+    with torch.inference_mode():
+        fresh = torch.zeros(3)
+    assert [contents.content(kept_states)[2] for _ in range(3)] == ["1", "1", "1"]
+    kept_states.numpy()  # a view of it does not change it
+    kept_states[1] = 1
+    assert contents.content(kept_states)[2] == contents.content(kept_states)[2] == "2"
+    assert contents.content(kept_states.clone())[2] == "3"
+    assert [contents.content(fresh)[2] for _ in range(2)] == ["4", "5"], "nothing counts its changes"
+    assert len(read) == 5
 
 
 def test_lengths_are_those_of_the_batch():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from reaffect.errors import InputError
 from reaffect.fingerprint import fingerprint
@@ -98,8 +99,7 @@ def content(value: Any) -> Any:
         True
     """
     if torch.is_tensor(value):
-        flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-        return [str(value.dtype), list(value.shape), fingerprint(flat)]
+        return [str(value.dtype), list(value.shape), _bytes_of(value)]
     if dataclasses.is_dataclass(value):
         return {field.name: content(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -107,6 +107,19 @@ def content(value: Any) -> Any:
     if value is None or isinstance(value, str | bool | int | float | np.generic | np.ndarray):
         return value
     return [content(each) for each in value]
+
+
+_READ: MutableMapping[Tensor, tuple[int | None, str]] = WeakTensorKeyDictionary()
+"""Tensor -> its version when it was last read, and its fingerprint: states of clips are lessons of many runs."""
+
+
+def _bytes_of(tensor: Tensor) -> str:
+    version = None if tensor.is_inference() else tensor._version  # of what inference made, changes are not counted
+    known, mark = _READ.get(tensor, (None, ""))
+    if version is None or version != known:
+        mark = fingerprint(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        _READ[tensor] = version, mark
+    return mark
 
 
 def _clip(question: Any, answer: Any, frames: Any, audio: Any) -> str:
