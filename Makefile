@@ -15,9 +15,9 @@ export HF_HUB_OFFLINE = 1
 endif
 SNAKEMAKE = $(BIN)/snakemake --quiet host --config profile=$(PROFILE) --cores $(CORES)
 
-.PHONY: help install reproduce embedded test check lint notebooks bench lab lock clean
+.PHONY: help install reproduce embedded test check rehearse lint notebooks bench lab lock clean
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 install: .venv/installed  ## the environment, exactly as locked, in .venv
 .venv/installed: requirements.lock pyproject.toml
@@ -41,6 +41,9 @@ test: lint embedded  ## everything that proves it works
 
 check: install  ## what the paper profile needs and lacks: DATA=..., NOTEBOOKS="02 05", ALL=1 decodes each clip
 	@HF_HUB_OFFLINE=0 $(BIN)/python -m reaffect.preflight $(NOTEBOOKS) $(if $(ALL),--all)
+
+rehearse: install  ## will the paper profile fit on the GPU, and how long will it take: NOTEBOOKS="02 05"; without one CARD="RTX 4090"
+	@$(BIN)/python -m reaffect.rehearsal $(NOTEBOOKS) $(if $(CARD),--card "$(CARD)")
 
 lint: install
 	$(BIN)/ruff check .

@@ -110,8 +110,8 @@ def _machine(fetched: pd.Series) -> Iterator[Finding]:
         said = f"{card.name}, {card.total_memory / models.GB:.1f} GB"
     else:
         said = "none on this machine: networks would run on the processor"
-    yield Finding("GPU", "note", f"{said}; what the notebooks need is not measured")
-    yield Finding("hours", "note", "not measured")
+    yield Finding("GPU", "note", f"{said}; `make rehearse` tells what the notebooks need")
+    yield Finding("hours", "note", "`make rehearse` tells")
 
 
 def _free_gb(place: Path) -> float:
