@@ -294,12 +294,12 @@ def test_a_step_follows_the_notebooks_parameters(monkeypatch):
 
 
 def test_phases_of_a_course_share_the_runs_that_tables_share():
-    """Five models in Tables 1 and 3, three seeds, three epochs; a batch of 128 is sixteen of eight."""
+    """Five models in Tables 1 and 3, three seeds, three epochs; a batch of 128 is thirty-two of four."""
     phases = {one.name: one for one in steps.of("10")}
     own = params.own("10")["clips"]
     assert phases["phase 1"].clips == 3 * own["sounds"]
     assert phases["phase 3"].clips == 5 * 3 * 3 * own["annotated"]
-    assert phases["phase 3"].at_once == 8 and phases["phase 3"].prepare.keywords["accumulate"] == 16
+    assert phases["phase 3"].at_once == 4 and phases["phase 3"].prepare.keywords["accumulate"] == 32
 
 
 def test_clips_are_as_published():

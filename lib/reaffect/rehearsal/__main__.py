@@ -54,9 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
     device = "meta" if on.operations else best_device()
     readings = [read(step, device) for _, step in tqdm(chosen, "steps", leave=False)]
     print(report(chosen, readings, on))
-    print("\nNot rehearsed:")
-    for number in sorted(steps.NOT_REHEARSED.keys() & set(numbers)):
-        print(f"  {number}  {steps.NOT_REHEARSED[number]}")
+    left_out = [f"  {number}  {steps.NOT_REHEARSED[number]}" for number in numbers if number in steps.NOT_REHEARSED]
+    print("\n".join(["\nNot rehearsed:", *left_out] if left_out else []))
     return 0
 
 
