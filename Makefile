@@ -15,7 +15,7 @@ export HF_HUB_OFFLINE = 1
 endif
 SNAKEMAKE = $(BIN)/snakemake --quiet host --config profile=$(PROFILE) --cores $(CORES)
 
-.PHONY: help install reproduce embedded test check rehearse lint notebooks bench lab lock clean
+.PHONY: help install reproduce embedded test check rehearse lint notebooks bench bench-gpu lab lock clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -56,6 +56,9 @@ notebooks: reproduce  ## the committed notebooks anew, with this machine's outpu
 
 bench: install embedded  ## speed and memory, as ratios measured in one run
 	@for topic in media probes generation features viper deid microemo tuning omni_emotion curation; do $(BIN)/python -m bench.$$topic || exit 1; done
+
+bench-gpu: install  ## the papers' models at their size on one GPU, against its roofline: reports/bench/gpu.json
+	@$(BIN)/python -m bench.gpu
 
 lab: install embedded  ## the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir notebooks

@@ -163,6 +163,7 @@ LAYERS = [
         "results",
         "plots",
         "plots_omni",
+        "gpu_speed",
         "diagrams",
         "scoreboard",
         "study",
