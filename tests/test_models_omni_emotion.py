@@ -380,7 +380,8 @@ def test_with_lora_phase_3_moves_the_adapters_and_nothing_else_of_the_language_m
     assert network.language_model.training == (phase == 3)
 
 
-def test_lora_begins_as_the_language_model_itself_and_is_kept_without_it(tmp_path):
+@pytest.mark.parametrize("phase", [1, 3])
+def test_lora_begins_as_the_language_model_itself_and_is_kept_without_it(tmp_path, phase):
     plain = OmniEmotion(SMALL, llama(), words())
     network = OmniEmotion(replace(SMALL, lora_rank=2), copy.deepcopy(plain.language_model), words())
     torch.testing.assert_close(network(["Sad?"]).logits, plain(["Sad?"]).logits)
@@ -389,7 +390,7 @@ def test_lora_begins_as_the_language_model_itself_and_is_kept_without_it(tmp_pat
             weight.add_(torch.randn_like(weight) * ("lora_B" in name))
     told = network(["Sad?"], [clip(2)], [sound(3)]).logits
     assert not torch.allclose(network(["Sad?"]).logits, plain(["Sad?"]).logits, atol=1e-2)
-    network.begin(3).save_pretrained(tmp_path, language_model=False)
+    network.begin(phase).save_pretrained(tmp_path, language_model=False)
     assert {"lora_A", "lora_B"} == {
         name.split(".")[-3] for name in load_file(tmp_path / "model.safetensors") if name.startswith("language_model.")
     }

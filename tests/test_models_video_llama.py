@@ -329,6 +329,18 @@ def test_saved_and_loaded(model, tmp_path, tied):
         VideoLLaMA.from_pretrained(tmp_path / "rest")
 
 
+def test_in_bfloat16_it_learns_by_an_attention_whose_gradients_are_quick_on_a_processor():
+    network = VideoLLaMA(SMALL, llama(attention_dropout=0.0).bfloat16(), words()).train()
+    attention = network.language_model.config
+    learning = network.language_model(torch.tensor([[1, 2, 3]])).logits
+    assert attention._attn_implementation == "eager"
+    network.eval()
+    assert attention._attn_implementation == "sdpa"
+    torch.testing.assert_close(network.language_model(torch.tensor([[1, 2, 3]])).logits, learning, atol=2e-2, rtol=0)
+    network.language_model.float()
+    assert network.train().language_model.config._attn_implementation == "sdpa"
+
+
 def test_bad_folders(model, tmp_path):
     with pytest.raises(ValueError, match="no checkpoint of VideoLLaMA"):
         VideoLLaMA.from_pretrained(tmp_path)

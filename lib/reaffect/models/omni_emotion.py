@@ -29,7 +29,7 @@ from transformers import (
 )
 from transformers.image_utils import IMAGENET_STANDARD_MEAN, IMAGENET_STANDARD_STD
 
-from reaffect.models.checkpoints import fill, own_weights
+from reaffect.models.checkpoints import fill, own_weights, read_processor
 from reaffect.models.facexformer import FaceConfig, FaceXFormerEncoder, face_pixels
 from reaffect.models.llava_onevision import halved, language_model_of, numbered, projector
 from reaffect.models.qformer import Positions
@@ -315,7 +315,7 @@ class OmniEmotion(SoftPromptLM):
             tower_heads=seen.num_attention_heads,
             audio=ears.config,
         )
-        words = AutoTokenizer.from_pretrained(llava)
+        words = read_processor(AutoTokenizer, llava)
         model = cls(replace(config, **changes), language_model_of(source), words).to(dtype)
         fill(model.tower, source.model.vision_tower.state_dict(), str(llava))
         fill(model.visual_projector, numbered(source.model.multi_modal_projector.state_dict()), str(llava))

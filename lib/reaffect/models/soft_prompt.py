@@ -111,6 +111,7 @@ class SoftPromptLM(nn.Module):
             do_sample=False,
             pad_token_id=rest,
             stopping_criteria=[self._stopped],
+            logits_to_keep=torch.tensor([-1], device=batch.device),  # an index, for the reason given in `forward`
         )
         texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
         return [text.split(self.stop)[0].strip() for text in texts]
@@ -143,6 +144,9 @@ class SoftPromptLM(nn.Module):
         super().train(mode)
         for part in self.frozen:
             self.get_submodule(part).eval()
+        if self.language_model.device.type == "cpu" and self.language_model.dtype == torch.bfloat16:
+            # there, gradients go back through PyTorch's own attention more slowly
+            self.language_model.set_attn_implementation("eager" if mode else "sdpa")
         return self
 
     def save_pretrained(self, folder: str | Path, *, language_model: bool = True) -> None:
@@ -150,8 +154,8 @@ class SoftPromptLM(nn.Module):
 
         Args:
             folder: made if it is not there.
-            language_model: False leaves out the language model's frozen weights, which are published elsewhere;
-                `from_pretrained` then has to be given that model.
+            language_model: False leaves out the language model's frozen weights, which are published elsewhere, but no
+                LoRA; `from_pretrained` then has to be given that model.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -161,7 +165,7 @@ class SoftPromptLM(nn.Module):
         weights = {
             name: value.detach().contiguous()
             for name, value in own_weights(self).items()
-            if language_model or value.requires_grad or not name.startswith("language_model.")
+            if language_model or not name.startswith("language_model.") or value.requires_grad or "lora_" in name
         }
         save_file(weights, folder / "model.safetensors")
 

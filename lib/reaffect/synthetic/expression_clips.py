@@ -112,7 +112,7 @@ def prosody(voice: expressions.Voice) -> speech.Prosody:
     return speech.Prosody(RATE_WPM[voice.rate], pitch, pitch_range, LOUDNESS_DB[voice.loudness])
 
 
-class _Host(studio.Sitter):
+class Host(studio.Sitter):
     """A sitter who keeps as many hands raised as `doing` begins with, in place of a code of body language."""
 
     def _hands(self, doing, pose: np.ndarray, middle: np.ndarray, unit: float) -> list[np.ndarray]:
@@ -124,12 +124,19 @@ class _Host(studio.Sitter):
         return hands
 
 
-def _picture(clip: Clip, frames: int, rng: np.random.Generator) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-    surroundings, _, face = (CODES[shown][place] for place, shown in enumerate(clip.shown))
+def staged(
+    person: faces.Subject, surroundings: expressions.Surroundings, rng: np.random.Generator
+) -> tuple[studio.Camera, Host]:
+    """A camera whose backdrop is what a scene's code asks for, and a person in front of it."""
     camera = studio.Camera(rng, SIZE)
     camera.backdrop[:] = camera.backdrop.mean(2, keepdims=True)  # the curtains' colour is the only one behind a person
     _hang_curtains(camera.backdrop, CURTAINS[surroundings.curtains], rng)
-    host = _Host(_person(*clip.entropy, clip.person), rng, SIZE)
+    return camera, Host(person, rng, SIZE)
+
+
+def _picture(clip: Clip, frames: int, rng: np.random.Generator) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    surroundings, _, face = (CODES[shown][place] for place, shown in enumerate(clip.shown))
+    camera, host = staged(_person(*clip.entropy, clip.person), surroundings, rng)
     units = reactions.curves(_peaks(face, rng), frames, FPS, rng)
     poses = scene.head_poses(rng, frames, SIZE, anchor=faces.EYES, scale=HEAD)
     for index, (weights, pose) in enumerate(zip(units, poses, strict=True)):

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from reaffect.faces import crop
 from reaffect.models.facexformer import MARGIN
 from reaffect.models.whisper_audio import TOKEN
-from reaffect.synthetic import building, dialogues, expression_clips, faces, scene, speech, studio
+from reaffect.synthetic import building, dialogues, expression_clips, faces, scene, speech
 from reaffect.synthetic.expressions import CODES, NEUTRAL, Surroundings
 from reaffect.synthetic.expressions import Face as FaceCode
 
@@ -119,10 +119,7 @@ def _staged(
     person: faces.Subject, surroundings: Surroundings, units: np.ndarray, pose: np.ndarray, rng: np.random.Generator
 ) -> UInt8[np.ndarray, "height width 3"]:
     """A frame as the embedded DFEW and MAFW have them."""
-    camera = studio.Camera(rng, expression_clips.SIZE)
-    camera.backdrop[:] = camera.backdrop.mean(2, keepdims=True)
-    expression_clips._hang_curtains(camera.backdrop, expression_clips.CURTAINS[surroundings.curtains], rng)
-    host = expression_clips._Host(person, rng, expression_clips.SIZE)
+    camera, host = expression_clips.staged(person, surroundings, rng)
     host.draw(camera.backdrop, pose, units, (surroundings.hands, 1.0, rng.uniform(0, 3)))
     return camera.grainy(camera.backdrop, rng)
 

@@ -306,7 +306,6 @@ def teach_reading(model: OmniEmotion, lessons: Said, talks: Sequence[Dialogue], 
         The loss of every step.
     """
     torch.manual_seed(recipe.seed)  # what is read does not depend on how much was seen before
-    model.language_model.set_attn_implementation("eager")  # half the time of PyTorch's own on a processor, in bfloat16
     rng = np.random.default_rng([recipe.seed, 44])
     weights = [weight for weight in model.language_model.parameters() if weight.requires_grad]
     optimisers = [torch.optim.AdamW(weights, lr=recipe.reading_rate, weight_decay=0.0)]
