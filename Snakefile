@@ -269,7 +269,7 @@ rule video_nets:
     output:
         touch(VIDEO_NETS),
     threads: HALF
-    priority: 3
+    priority: 7
     message:
         "Training the five small supervised systems"
     shell:
