@@ -182,7 +182,7 @@ rule image_models:
     output:
         touch(IMAGE_MODELS),
     threads: HALF
-    priority: 5
+    priority: 7
     message:
         "Making the small LLaVA, CLIP and vision tower"
     shell:
@@ -195,7 +195,7 @@ rule wavlm:
         SYNTHETIC,
     output:
         touch(WAVLM),
-    priority: 5
+    priority: 7
     message:
         "Training the small WavLM"
     shell:

@@ -1,4 +1,4 @@
-"""Six model classes through one loader: real configurations and processors, small random weights, real clips."""
+"""Eleven model classes through one loader: real configurations and processors, small random weights, real clips."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transformers import AutoModelForMultimodalLM
 from reaffect import media, mllm
 from reaffect.errors import InputError
 from reaffect.store import Store
-from tiny_mllms import BUILDERS
+from tiny_newer_mllms import BUILDERS, HEARING
 
 PROMPT = "Describe the video."
 
@@ -71,13 +71,20 @@ def test_batched_and_single_results_agree(checkpoint, clips, tmp_path):
     pd.testing.assert_frame_equal(single, many.describe(clips, PROMPT, max_new_tokens=6, batch_size=4))
 
 
+def test_the_order_of_frames_counts(model, clips):
+    film = media.read_frames(clips[0], 5)
+    states = [model._states(model._inputs([one], PROMPT))[0] for one in (film, film[::-1].copy())]
+    assert torch.allclose(*states, atol=1e-4) == (not model.takes_videos), "an image model sees the middle one"
+
+
 def test_embedding_is_the_mean_over_the_last_layers_states(model, checkpoint, clips):
     network = AutoModelForMultimodalLM.from_pretrained(checkpoint)
     seen = {}
     network.get_decoder().register_forward_hook(lambda _m, _i, out: seen.update(states=out.last_hidden_state))
     frames = media.read_frames(clips[0], model.frames) if model.frames > 1 else media.read_frames(clips[0], 3)[1:2]
+    times = model._read(clips[0], model.frames, timed=True).times
     with torch.no_grad():
-        network(**model._inputs([frames], PROMPT))
+        network(**model._inputs([frames], PROMPT, times=[times] if model.takes_times else None))
     np.testing.assert_allclose(model.embed(clips[:1], PROMPT).iloc[0], seen["states"][0].mean(0), atol=1e-5)
 
 
@@ -89,9 +96,10 @@ def video_llava(tmp_path_factory):
     return folder
 
 
-def test_an_omni_modal_model_hears_and_others_say_that_they_cannot(video_llava, clips, tmp_path):
+@pytest.mark.parametrize("name", HEARING)
+def test_an_omni_modal_model_hears_and_others_say_that_they_cannot(name, video_llava, clips, tmp_path):
     torch.manual_seed(0)
-    BUILDERS["Qwen2.5-Omni"](tmp_path / "omni")
+    BUILDERS[name](tmp_path / "omni")
     model = fresh(tmp_path / "omni", tmp_path / "store")
     film = media.read_frames(clips[0], 4)
     spoken = tmp_path / "spoken.mp4"
@@ -102,7 +110,7 @@ def test_an_omni_modal_model_hears_and_others_say_that_they_cannot(video_llava, 
     alone = model.describe(both, PROMPT, max_new_tokens=8)
     assert texts.text.notna().all(), model.problems
     assert not texts.text.equals(alone.text), "what is heard is asked anew and counts"
-    _, sound = model._read(str(spoken), 4, audio=True)
+    sound = model._read(str(spoken), 4, audio=True).sound
     inputs = model._inputs([film, film], PROMPT, [sound, 0 * sound])
     assert "input_features" in inputs and not torch.equal(*inputs["input_features"])
     [states, silent], _ = model._states(inputs)

@@ -14,13 +14,14 @@ from reaffect.errors import InputError
 from reaffect.prompts import VAIANI_PROMPTS, VAIANI_QUESTION
 from reaffect.store import Store
 from test_mllm import checkpoint, fresh, video_llava  # noqa: F401
-from tiny_mllms import BUILDERS, template
+from tiny_mllms import template
+from tiny_newer_mllms import BUILDERS, HEARING
 
 THREE = {"general": VAIANI_PROMPTS[0], "specific": VAIANI_PROMPTS[1], "scores": VAIANI_QUESTION}
 SHORT = {"max_new_tokens": 8}
 
 
-PADDED = ("Qwen3-VL", "Qwen2.5-Omni")
+PADDED = ("Qwen3-VL", "Qwen2.5-Omni", "Qwen3-Omni", "VideoLLaMA3", "Gemma 4")
 """Models to which clips of different shapes are different numbers of tokens."""
 
 
@@ -83,9 +84,10 @@ def test_questions_that_share_a_look_are_answered_as_if_asked_alone(checkpoint, 
     assert not torch.allclose(one.logits[0][0], one.logits[0][1], atol=1e-3), "the clips differ"
 
 
-def test_an_omni_modal_model_listens_once(clips, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", HEARING)
+def test_an_omni_modal_model_listens_once(name, clips, tmp_path, monkeypatch):
     torch.manual_seed(0)
-    BUILDERS["Qwen2.5-Omni"](tmp_path / "omni")
+    BUILDERS[name](tmp_path / "omni")
     spoken = tmp_path / "spoken.mp4"
     tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(24000) / 16000).astype(np.float32)
     media.write_video(spoken, media.read_frames(clips[0], 4), 4, waveform=tone, sample_rate=16000)

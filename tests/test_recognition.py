@@ -15,6 +15,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, recall_score
 from reaffect import recognition, results
 from reaffect.corpora import expressions, mafw
 from reaffect.errors import InputError
+from reaffect.mllm import Describer
 from reaffect.synthetic import building, dfew, expression_clips
 from reaffect.synthetic import expressions as planted_corpus
 from reaffect.synthetic import mafw as planted_mafw
@@ -48,6 +49,33 @@ def guesses(clips: pd.DataFrame, *, row: str = "a", seed: int = 0, among=DFEW, r
 
 def values(rows: list[dict]) -> dict[tuple[str, str], float]:
     return {(row["row"], row["column"]): row["value"] for row in rows}
+
+
+class Stub(Describer):
+    """Answers each clip with what its file is called, and notes how it was asked."""
+
+    def __init__(self, *, hears: bool, blind: bool = False):
+        self.takes_audio, self.blind, self.asked = hears, blind, []
+
+    def describe_each(self, clips, prompts, **options):
+        self.asked.append((list(clips), dict(prompts), options))
+        told = [None if self.blind else Path(clip).stem for clip in clips]
+        return pd.DataFrame({"text": told}, index=list(clips))
+
+
+@pytest.mark.parametrize("hears", [True, False])
+def test_another_model_is_asked_the_same_about_test_clips_alone(hears):
+    folds = {1: corpus_table({"1": "sad", "2": "fear"}, {"3": "sad"}), 2: corpus_table({"3": "angry"}, {"1": "sad"})}
+    folds = {fold: one.assign(media=[f"/clips/{label}.mp4" for [label] in one.labels]) for fold, one in folds.items()}
+    model, tested = Stub(hears=hears), recognition.clips_of(folds, DFEW)
+    told = recognition.untrained(model, "Other", folds, DFEW, frames=8)
+    [(clips, prompts, options)] = model.asked
+    assert clips == ["/clips/sad.mp4", "/clips/fear.mp4", "/clips/angry.mp4"]
+    assert set(prompts.values()) == {recognition.lessons(folds[1], DFEW)[0].question}
+    assert options == {"audio": hears, "frames": 8}
+    assert set(values(recognition.table_rows(recognition.read(told, tested, DFEW), "DFEW", DFEW)).values()) == {100}
+    silent = recognition.untrained(Stub(hears=hears, blind=True), "Other", folds, DFEW)
+    assert set(values(recognition.table_rows(recognition.read(silent, tested, DFEW), "DFEW", DFEW)).values()) == {0}
 
 
 # --- the question --------------------------------------------------------------------------------------------

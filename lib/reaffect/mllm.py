@@ -10,23 +10,20 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping, Sequence
-from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
-from transformers import logging as transformers_logging
 
 from reaffect import media
 from reaffect.errors import InputError
 from reaffect.fingerprint import clip_key, fingerprint
 from reaffect.hardware import best_device, precision
 from reaffect.memory import Fitting
-from reaffect.models.checkpoints import read_pretrained, read_processor
+from reaffect.models.multimodal import CONTINUING, PER_TOKEN, chat, endings_of, read_multimodal
 from reaffect.prompts import parse_scores
 from reaffect.store import Store
 
@@ -39,12 +36,6 @@ DEFAULT_FRAMES = 8
 FALLBACK_TEMPLATE = "USER: {medium}\n{prompt} ASSISTANT:"
 """Video-LLaVA's and LLaVA-1.5's own format, for checkpoints that carry no chat template."""
 
-CONTINUING = {"video_llava", "llava", "llava_onevision", "qwen2_5_vl", "qwen3_vl", "qwen2_5_omni_thinker"}
-"""Model types for which tests show that questions which share one look at a clip are answered as if asked alone."""
-
-PER_TOKEN = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"}
-"""Inputs of a network with a column a token; the others are the clip's."""
-
 
 def load(model: str | Path, device: str = "auto", dtype: str = "auto") -> VideoMLLM | ServedMLLM:
     """Loads a checkpoint.
@@ -56,8 +47,7 @@ def load(model: str | Path, device: str = "auto", dtype: str = "auto") -> VideoM
         dtype: a torch dtype's name; `auto` is `hardware.precision`'s.
 
     Raises:
-        InputError: the folder is no checkpoint, or not a whole one, holds no multimodal model, or the hub does not
-            give it.
+        InputError: as for `read_multimodal`; or the server is not there.
     """
     if str(model).startswith(("http://", "https://")):
         from reaffect.served import connect  # not above: the client of servers takes a second to import
@@ -66,27 +56,8 @@ def load(model: str | Path, device: str = "auto", dtype: str = "auto") -> VideoM
     if device == "auto":
         device = best_device()
     number = precision(device) if dtype == "auto" else getattr(torch, dtype)
-    if isinstance(model, Path) and not (model / "config.json").exists():
-        raise InputError(f"{model}: no checkpoint (config.json is missing). Name another folder, or `make embedded`.")
-    transformers_logging.disable_progress_bar()
-    try:
-        config = AutoConfig.from_pretrained(model)
-        processor = read_processor(AutoProcessor, model)
-        # Of an omni-modal model only the part that answers in text: those that speak are large and never asked.
-        answering = getattr(config, "thinker_config", config)
-        network = read_pretrained(AutoModelForMultimodalLM, model, config=answering, dtype=number, device_map=None)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"{model}: no video or image LLM could be loaded ({reason}). Check the name; a folder needs config.json, "
-            "the processor's files and *.safetensors; offline, the hub's models must be in its cache."
-        ) from error
-    if not hasattr(processor, "apply_chat_template") or getattr(processor, "image_processor", None) is None:
-        raise InputError(f"{model}: the model takes text only; name a checkpoint that sees videos or images.")
-    ends = network.generation_config
-    if ends.eos_token_id is None:  # not every release says where an answer ends
-        ends.eos_token_id = processor.tokenizer.eos_token_id
-    identity = fingerprint(model) if isinstance(model, Path) else f"{model}@{config._commit_hash}"
+    network, processor, commit = read_multimodal(model, number)
+    identity = fingerprint(model) if isinstance(model, Path) else f"{model}@{commit}"
     return VideoMLLM(network.to(device).eval(), processor, f"{identity}:{number}")
 
 
@@ -124,6 +95,14 @@ class Describer:
         return pd.DataFrame(scores, index=answers.index, columns=list(emotions)).assign(text=answers.text)
 
 
+class Seen(NamedTuple):
+    """What a model is shown of a clip."""
+
+    film: np.ndarray  # uint8 (frames, height, width, 3), RGB
+    sound: np.ndarray | None  # float32 (samples,), if it is to be heard
+    times: dict[str, Any] | None  # of its frames, if they are told; see `_times`
+
+
 class VideoMLLM(Describer):
     """A loaded model with its processor.
 
@@ -146,8 +125,18 @@ class VideoMLLM(Describer):
 
     @property
     def takes_audio(self) -> bool:
-        """Whether the processor takes sound beside videos."""
-        return self.takes_videos and getattr(self.processor, "feature_extractor", None) is not None
+        """Whether it takes sound beside videos: the large of a family may lack ears that its processor has."""
+        hears = getattr(self.network.config, "audio_config", None) is not None
+        return self.takes_videos and hears and getattr(self.processor, "feature_extractor", None) is not None
+
+    @property
+    def takes_times(self) -> bool:
+        """Whether the processor tells in words when each frame is shown; not told, it takes 24 frames, or 1, a second.
+
+        Qwen2.5-VL's makes positions of them: transformers 5.23 then places the question before the video's end.
+        """
+        told = getattr(self.processor, "videos_kwargs", {}).get("return_metadata", False)
+        return told and "second_per_grid_ts" not in self.processor.model_input_names
 
     @property
     def frames(self) -> int:
@@ -189,12 +178,11 @@ class VideoMLLM(Describer):
         if audio and not self.takes_audio:
             raise InputError("describe: this model cannot hear; ask without audio, or load an omni-modal one.")
         shown = {"frames": frames or self.frames, "max_new_tokens": max_new_tokens}
-        shown |= {"audio": True} if audio else {}
+        shown |= ({"audio": True} if audio else {}) | self._timed
         recipes = {name: {"prompt": prompt, **shown} for name, prompt in prompts.items()}
 
-        def answer(read: list[Any], lacking: tuple[str, ...]) -> list[tuple[str, ...]]:
-            films, sounds = map(list, zip(*read, strict=True)) if audio else (read, None)
-            answers = self._answers_each(films, [prompts[name] for name in lacking], max_new_tokens, sounds)
+        def answer(seen: list[Seen], lacking: tuple[str, ...]) -> list[tuple[str, ...]]:
+            answers = self._answers_each(seen, [prompts[name] for name in lacking], max_new_tokens)
             return list(zip(*answers, strict=True))
 
         told = self._compute_each("answers", recipes, clips, answer, batch_size, strict)
@@ -222,8 +210,8 @@ class VideoMLLM(Describer):
         """
         recipe = {"prompt": prompt, "frames": frames, "max_new_tokens": max_new_tokens, "each frame": True}
 
-        def answer(films: list[np.ndarray]) -> list[dict[str, str]]:
-            inputs = self._inputs([frame[None] for film in films for frame in film], prompt)
+        def answer(seen: list[Seen]) -> list[dict[str, str]]:
+            inputs = self._inputs([frame[None] for one in seen for frame in one.film], prompt)
             texts = self._answers(inputs, max_new_tokens)
             return [
                 {str(frame): texts[start + frame] for frame in range(frames)} for start in range(0, len(texts), frames)
@@ -259,10 +247,10 @@ class VideoMLLM(Describer):
         if tokens not in ("sequence", "answer"):
             raise InputError(f"tokens is {tokens!r}; it must be 'sequence' or 'answer'.")
         recipe = {"prompt": prompt, "frames": frames or self.frames, "tokens": tokens}
-        recipe |= {"max_new_tokens": max_new_tokens} if tokens == "answer" else {}
+        recipe |= ({"max_new_tokens": max_new_tokens} if tokens == "answer" else {}) | self._timed
 
-        def pool(films: list[np.ndarray]) -> np.ndarray:
-            inputs = self._inputs(films, prompt)
+        def pool(seen: list[Seen]) -> np.ndarray:
+            inputs = self._shown(seen, prompt)
             states, mask = self._answer_states(inputs, max_new_tokens) if tokens == "answer" else self._states(inputs)
             mean = (states.float() * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
             return mean.cpu().numpy()
@@ -273,10 +261,10 @@ class VideoMLLM(Describer):
         return pd.DataFrame(np.stack([values.get(str(clip), missing) for clip in clips]), index=_index(clips))
 
     def _compute(self, name, recipe, clips, function, batch_size, strict) -> dict[str, Any]:
-        """Values by clip, from the store or from `function` on a batch of films."""
+        """Values by clip, from the store or from `function` on what is seen of a batch."""
 
-        def row(read: list[Any], _: tuple[str, ...]) -> list[list[Any]]:
-            return [[value] for value in function(read)]
+        def row(seen: list[Seen], _: tuple[str, ...]) -> list[list[Any]]:
+            return [[value] for value in function(seen)]
 
         return self._compute_each(name, {name: recipe}, clips, row, batch_size, strict)[name]
 
@@ -296,14 +284,20 @@ class VideoMLLM(Describer):
             self.problems |= computed.problems
         return {part: computed.values for part, computed in each.items()}
 
-    def _read(self, clip: str, frames: int, audio: bool = False, **_: Any) -> Any:
-        """A clip's frames, of a single one the middle one; and its sound, if it is to be heard."""
+    @property
+    def _timed(self) -> dict[str, bool]:
+        """What a recipe says of times: they change answers, and `_read` looks for them."""
+        return {"timed": True} if self.takes_times else {}
+
+    def _read(self, clip: str, frames: int, audio: bool = False, timed: bool = False, **_: Any) -> Seen:
+        """A clip's frames, of a single one the middle one; and what else of the clip a recipe asks for."""
         film = media.read_frames(clip, frames) if frames > 1 else media.read_frames(clip, 3)[1:2]
-        if not audio:
-            return film
+        return Seen(film, self._sound(clip) if audio else None, _times(clip, frames) if timed else None)
+
+    def _sound(self, clip: str) -> np.ndarray:
         rate = self.processor.feature_extractor.sampling_rate
         sound = media.read_waveform(clip, rate)
-        return film, sound if len(sound) else np.zeros(rate, np.float32)
+        return sound if len(sound) else np.zeros(rate, np.float32)
 
     def _question(self, prompt: str, *, heard: bool) -> str:
         """A prompt in the chat format, with a place for the clip before it."""
@@ -312,39 +306,39 @@ class VideoMLLM(Describer):
             return FALLBACK_TEMPLATE.format(medium=f"<{kind}>", prompt=prompt)
         media_parts = [{"type": kind}, {"type": "audio"}] if heard else [{"type": kind}]
         message = {"role": "user", "content": [*media_parts, {"type": "text", "text": prompt}]}
-        return self.processor.apply_chat_template([message], add_generation_prompt=True, tokenize=False)
+        return chat(self.processor, message)
+
+    def _shown(self, seen: list[Seen], prompt: str) -> dict[str, Tensor]:
+        """What is seen of clips, of all the same, and a question as the network takes them."""
+        films, sounds, times = (None if each[0] is None else list(each) for each in zip(*seen, strict=True))
+        return self._inputs(films, prompt, sounds, times)
 
     def _inputs(
-        self, films: list[np.ndarray], prompt: str, sounds: list[np.ndarray] | None = None
+        self, films: list[np.ndarray], prompt: str, sounds: list[np.ndarray] | None = None, times: list | None = None
     ) -> dict[str, Tensor]:
-        """Films (frames, height, width, 3), their sounds (samples,) and a question as the network takes them."""
+        """The same of films (frames, height, width, 3), their sounds (samples,) and times."""
         text = self._question(prompt, heard=sounds is not None)
         if self.takes_videos:
-            shown = {"videos": films, "videos_kwargs": {"do_sample_frames": False}}
-        else:
-            shown = {"images": [film[len(film) // 2] for film in films]}
+            told = {"video_metadata": times} if times else {}
+            shown = {"videos": films, "videos_kwargs": {"do_sample_frames": False, **told}}
+        else:  # a list for each question: some processors take a plain list for the pictures of a single question
+            shown = {"images": [[film[len(film) // 2]] for film in films]}
         shown |= {"audio": sounds} if sounds else {}
         inputs = self.processor(text=[text] * len(films), padding=True, return_tensors="pt", **shown)
-        inputs = inputs.to(self.network.device)
-        return {
-            name: value.to(self.network.dtype) if torch.is_tensor(value) and value.is_floating_point() else value
-            for name, value in inputs.items()
-        }
+        return inputs.to(self.network.device, self.network.dtype).data
 
-    def _answers_each(
-        self, films: list[np.ndarray], prompts: list[str], max_new_tokens: int, sounds: list[np.ndarray] | None
-    ) -> list[list[str]]:
-        """Answers by prompt and film; the clips and all else that the questions begin with are read once."""
-        endings = self._endings(prompts, heard=sounds is not None)
+    def _answers_each(self, seen: list[Seen], prompts: list[str], max_new_tokens: int) -> list[list[str]]:
+        """Answers by prompt and clip; the clips and all else that the questions begin with are read once."""
+        endings = self._endings(prompts, heard=seen[0].sound is not None)
         if endings is None:
-            return [self._answers(self._inputs(films, prompt, sounds), max_new_tokens) for prompt in prompts]
-        inputs = self._inputs(films, prompts[0], sounds)
+            return [self._answers(self._shown(seen, prompt), max_new_tokens) for prompt in prompts]
+        inputs = self._shown(seen, prompts[0])
         begun = {name: value[:, : -len(endings[0])] for name, value in inputs.items() if name in PER_TOKEN}
         # By `generate`, as the answers are: it alone knows which position of its own a class gives to each token.
         read = self._generate(inputs | begun, 1).past_key_values
         answers = []
         for ending in endings:
-            ids = torch.tensor([ending] * len(films), device=self.network.device)
+            ids = torch.tensor([ending] * len(seen), device=self.network.device)
             asked = {
                 "input_ids": torch.cat([begun["input_ids"], ids], 1),
                 "attention_mask": torch.cat([begun["attention_mask"], torch.ones_like(ids)], 1),
@@ -360,11 +354,7 @@ class VideoMLLM(Describer):
         """
         if len(prompts) == 1 or self.network.config.model_type not in CONTINUING:
             return None
-        questions = [self.processor.tokenizer(self._question(prompt, heard=heard)).input_ids for prompt in prompts]
-        columns = zip(*(question[:-1] for question in questions), strict=False)  # each has an ending
-        alike = len(list(takewhile(lambda ids: len(set(ids)) == 1, columns)))
-        endings = [question[alike:] for question in questions]
-        return None if np.concatenate(self.processor.create_mm_token_type_ids(endings)).any() else endings
+        return endings_of(self.processor, [self._question(prompt, heard=heard) for prompt in prompts])
 
     def _answers(self, inputs: dict[str, Tensor], max_new_tokens: int) -> list[str]:
         sequences = self._generate(inputs, max_new_tokens).sequences
@@ -393,6 +383,14 @@ class VideoMLLM(Describer):
         fresh = output.sequences[:, -states.shape[1] :]
         ended = torch.isin(fresh, torch.as_tensor(self.network.generation_config.eos_token_id, device=fresh.device))
         return states, (ended.cumsum(1) - ended.long() == 0).long()
+
+
+def _times(clip: str, frames: int) -> dict[str, Any]:
+    """Which of a clip's frames `_read` shows, and the clip's rate; None for a folder of frames, which does not tell."""
+    whole = media.probe(clip)
+    shown = media.frame_indices(whole.frames, frames) if frames > 1 else media.frame_indices(whole.frames, 3)[1:2]
+    rate = whole.fps if whole.fps > 0 else None
+    return {"total_num_frames": whole.frames, "fps": rate, "frames_indices": shown}
 
 
 def _index(clips: Sequence[str | Path]) -> pd.Index:

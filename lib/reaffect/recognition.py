@@ -20,6 +20,7 @@ from reaffect.corpora import expressions
 from reaffect.errors import InputError
 from reaffect.metrics import recall_scores
 from reaffect.metrics.recall import membership, recalls
+from reaffect.mllm import Describer
 from reaffect.results import measured
 from reaffect.stats import bootstrap_groups, paired, percentile_interval
 from reaffect.tuning import Lesson
@@ -85,6 +86,28 @@ def clips_of(folds: Mapping[int, pd.DataFrame], among: Sequence[str]) -> pd.Data
 def answered(row: str, clips: Sequence[str], texts: Sequence[str], *, seed: int = 0) -> pd.DataFrame:
     """What one system said, one text a clip: `row`, `seed`, `clip`, `text`."""
     return pd.DataFrame({"row": row, "seed": seed, "clip": list(clips), "text": list(texts)})
+
+
+def untrained(
+    model: Describer, row: str, folds: Mapping[int, pd.DataFrame], among: Sequence[str], **options: Any
+) -> pd.DataFrame:
+    """What another model answers to the same question: it sees the frames and, if it can, hears the sound.
+
+    Args:
+        model: from `mllm.load`.
+        row: its name in the table.
+        folds: number -> table of that fold, with `media`; the clips of their test parts are asked about.
+        among: the label set.
+        options: of `describe`, such as `frames` and `max_new_tokens`.
+
+    Returns:
+        As from `answered`; of a clip that cannot be read the text is empty.
+    """
+    table = pd.concat(folds.values(), ignore_index=True)
+    tested = table[table.split == "test"]
+    question = lessons(tested, among)[0].question
+    told = model.describe(tested.media, question, audio=model.takes_audio, **options)
+    return answered(row, tested["clip"], told.text.fillna(""))
 
 
 def read(told: pd.DataFrame, clips: pd.DataFrame, among: Sequence[str]) -> pd.DataFrame:
