@@ -99,30 +99,30 @@ def add(file, text):
     file.write_text(file.read_text(encoding="utf-8") + text, encoding="utf-8")
 
 
-TRAIN, VGGSOUND = "common_voice/en/train.tsv", "vggsound/vggsound.csv"
+IN_COMMON_VOICE, IN_VGGSOUND = "common_voice/en/train.tsv", "vggsound/vggsound.csv"
 
 
 @pytest.mark.parametrize(
     ("table", "row", "message"),
     [
-        (TRAIN, "e\t../../other.mp3\tHello.\t2\n", r"train\.tsv, line 4: the id .* is no file name"),
-        (TRAIN, "e\tother.mp3\tHello.\n", r"train\.tsv, line 4: 3 cells, and 4 columns"),
-        (TRAIN, "e\tother.mp3\tHello.\t2\t3\n", r"train\.tsv, line 4: 5 cells, and 4 columns"),
+        (IN_COMMON_VOICE, "e\t../../other.mp3\tHello.\t2\n", r"train\.tsv, line 4: the id .* is no file name"),
+        (IN_COMMON_VOICE, "e\tother.mp3\tHello.\n", r"train\.tsv, line 4: 3 cells, and 4 columns"),
+        (IN_COMMON_VOICE, "e\tother.mp3\tHello.\t2\t3\n", r"train\.tsv, line 4: 5 cells, and 4 columns"),
         (
-            TRAIN,
+            IN_COMMON_VOICE,
             "e\tcommon_voice_en_1.mp3\tHello.\t2\n",
             r"train\.tsv, line 4: this sound is also in .*train\.tsv, line 2",
         ),
         (
-            TRAIN,
+            IN_COMMON_VOICE,
             "e\tcommon_voice_en_4.mp3\tHello.\t2\n",
             r"test\.tsv, line 2: this sound is also in .*train\.tsv, line 4",
         ),
-        (VGGSOUND, "abc,ten,dog barking,test\n", r"vggsound\.csv, line 3: 'abc,ten,dog barking,test'; expected are"),
-        (VGGSOUND, "abc,10,dog barking,dev\n", r"vggsound\.csv, line 3"),
-        (VGGSOUND, "abc,10,dog, barking,test\n", r"vggsound\.csv, line 3"),
-        (VGGSOUND, "abc,100,cat,train\n", r"vggsound\.csv, line 3: this sound is also in .*line 2"),
-        (VGGSOUND, "../abc,100,cat,train\n", r"vggsound\.csv, line 3: the id '\.\./abc_000100' is no file name"),
+        (IN_VGGSOUND, "abc,ten,dog barking,test\n", r"vggsound\.csv, line 3: 'abc,ten,dog barking,test'; expected are"),
+        (IN_VGGSOUND, "abc,10,dog barking,dev\n", r"vggsound\.csv, line 3"),
+        (IN_VGGSOUND, "abc,10,dog, barking,test\n", r"vggsound\.csv, line 3"),
+        (IN_VGGSOUND, "abc,100,cat,train\n", r"vggsound\.csv, line 3: this sound is also in .*line 2"),
+        (IN_VGGSOUND, "../abc,100,cat,train\n", r"vggsound\.csv, line 3: the id '\.\./abc_000100' is no file name"),
     ],
 )
 def test_a_broken_row_is_named(root, table, row, message):

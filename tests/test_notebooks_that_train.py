@@ -26,6 +26,7 @@ LESS = {
         "at_most": {"train": 4, "devel": 2, "test": 8},
         "lessons": {"sounds": 4, "clips": 4},
         "held_out": 2,
+        "max_new_tokens": {"account": 12, "class": 4},
     },
 }
 
