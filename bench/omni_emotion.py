@@ -30,6 +30,7 @@ from reaffect.models.facexformer import FaceConfig
 from reaffect.models.omni_emotion import OmniClip, OmniEmotion, OmniEmotionConfig
 from reaffect.models.timestamps import bert
 from reaffect.models.whisper_audio import Sound, WhisperAudioConfig
+from reaffect.rehearsal.networks import QWEN2_7B
 from reaffect.runs import one_thread
 
 FRAMES, SOUND_S = 8, 3
@@ -125,16 +126,7 @@ def count(part: nn.Module) -> float:
 
 
 def qwen2_7b() -> Qwen2ForCausalLM:
-    return Qwen2ForCausalLM(
-        Qwen2Config(
-            vocab_size=152_064,
-            hidden_size=3584,
-            intermediate_size=18_944,
-            num_hidden_layers=28,
-            num_attention_heads=28,
-            num_key_value_heads=4,
-        )
-    )
+    return Qwen2ForCausalLM(Qwen2Config(**QWEN2_7B))
 
 
 def smollm2() -> LlamaForCausalLM:

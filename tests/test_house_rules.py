@@ -157,7 +157,7 @@ LAYERS = [
     {"errors", "paths"},
     {"prompts", "runs", "stats", "fingerprint", "hardware", "memory", "chat", "metrics", "models"},
     {"corpora", "media", "store", "extremes", "face_regions"},
-    {"deid", "faces", "speech", "synthetic", "training", "tuning", "linear"},
+    {"describing", "deid", "faces", "speech", "synthetic", "training", "tuning", "linear"},
     {"features", "mllm", "served", "audiovisual", "judge", "audit", "curation", "instructions"},
     {
         "results",

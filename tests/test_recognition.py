@@ -14,8 +14,8 @@ from sklearn.metrics import accuracy_score, confusion_matrix, recall_score
 
 from reaffect import recognition, results
 from reaffect.corpora import expressions, mafw
+from reaffect.describing import Describer
 from reaffect.errors import InputError
-from reaffect.mllm import Describer
 from reaffect.synthetic import building, dfew, expression_clips
 from reaffect.synthetic import expressions as planted_corpus
 from reaffect.synthetic import mafw as planted_mafw

@@ -151,6 +151,18 @@ def qwen2_5_vl(folder: Path) -> None:
     save(folder, t.Qwen2_5_VLForConditionalGeneration(config), processor)
 
 
+QWEN3_VISION = {
+    "depth": 2,
+    "hidden_size": 16,
+    "num_heads": 2,
+    "intermediate_size": 24,
+    "out_hidden_size": 32,
+    "deepstack_visual_indexes": [0],
+    "num_position_embeddings": 64,
+}
+QWEN3_ROPE = {"rope_type": "default", "mrope_section": [2, 1, 1], "mrope_interleaved": True}
+
+
 def qwen3_vl(folder: Path) -> None:
     words = tokenizer(*QWEN_WORDS)
     config = t.Qwen3VLConfig(
@@ -158,17 +170,9 @@ def qwen3_vl(folder: Path) -> None:
             **TEXT,
             **ids(words),
             "head_dim": 8,
-            "rope_scaling": {"rope_type": "default", "mrope_section": [2, 1, 1], "mrope_interleaved": True},
+            "rope_scaling": QWEN3_ROPE,
         },
-        vision_config={
-            "depth": 2,
-            "hidden_size": 16,
-            "num_heads": 2,
-            "intermediate_size": 24,
-            "out_hidden_size": 32,
-            "deepstack_visual_indexes": [0],
-            "num_position_embeddings": 64,
-        },
+        vision_config=QWEN3_VISION,
         **qwen_ids(words),
     )
     sizes = {"size": {"shortest_edge": 32 * 32, "longest_edge": 32 * 32 * 16}}

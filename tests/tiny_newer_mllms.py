@@ -11,7 +11,7 @@ from tokenizers import processors
 from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeThinkerConfig
 
 import tiny_mllms
-from tiny_mllms import CLIP, QWEN_SIZE, TEXT, ids, save, template, tokenizer
+from tiny_mllms import CLIP, QWEN3_ROPE, QWEN3_VISION, QWEN_SIZE, TEXT, ids, save, template, tokenizer
 
 VISION = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
 
@@ -30,17 +30,9 @@ def qwen3_omni(folder: Path) -> None:
             "moe_intermediate_size": 16,
             "num_experts": 4,
             "num_experts_per_tok": 2,
-            "rope_scaling": {"rope_type": "default", "mrope_section": [2, 1, 1], "mrope_interleaved": True},
+            "rope_scaling": QWEN3_ROPE,
         },
-        vision_config={
-            "depth": 2,
-            "hidden_size": 16,
-            "num_heads": 2,
-            "intermediate_size": 24,
-            "out_hidden_size": 32,
-            "deepstack_visual_indexes": [0],
-            "num_position_embeddings": 64,
-        },
+        vision_config=QWEN3_VISION,
         audio_config={
             "d_model": 16,
             "encoder_layers": 1,

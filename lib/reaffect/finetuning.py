@@ -16,6 +16,7 @@ from torch import Tensor
 
 from reaffect import media
 from reaffect.audiovisual import network_of
+from reaffect.describing import Describer
 from reaffect.face_regions import REGIONS, outlines
 from reaffect.faces import POINTS
 from reaffect.features import extract
@@ -23,7 +24,6 @@ from reaffect.features.visual import Landmarks
 from reaffect.fingerprint import fingerprint
 from reaffect.hardware import best_device, precision
 from reaffect.judge.question import neutral
-from reaffect.mllm import Describer
 from reaffect.models.dialogue_clip import DialogueClip
 from reaffect.models.imagebind import SAMPLE_RATE, mel_clips
 from reaffect.models.microemo import ABLATIONS, MicroEmo, MicroEmoConfig

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,13 +18,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from reaffect import media
+from reaffect import describing, media, paths
+from reaffect.describing import Describer
 from reaffect.errors import InputError
 from reaffect.fingerprint import clip_key, fingerprint
 from reaffect.hardware import best_device, precision
 from reaffect.memory import Fitting
 from reaffect.models.multimodal import CONTINUING, PER_TOKEN, chat, endings_of, read_multimodal
-from reaffect.prompts import parse_scores
 from reaffect.store import Store
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def load(model: str | Path, device: str = "auto", dtype: str = "auto") -> VideoM
     Raises:
         InputError: as for `read_multimodal`; or the server is not there.
     """
-    if str(model).startswith(("http://", "https://")):
+    if paths.is_address(str(model)):
         from reaffect.served import connect  # not above: the client of servers takes a second to import
 
         return connect(str(model))
@@ -59,40 +59,6 @@ def load(model: str | Path, device: str = "auto", dtype: str = "auto") -> VideoM
     network, processor, commit = read_multimodal(model, number)
     identity = fingerprint(model) if isinstance(model, Path) else f"{model}@{commit}"
     return VideoMLLM(network.to(device).eval(), processor, f"{identity}:{number}")
-
-
-class Describer:
-    """A model that answers questions about clips, be it loaded here or served."""
-
-    takes_audio: bool
-    """Whether it hears the sound beside the frames."""
-
-    def describe_each(self, clips: Sequence[str | Path], prompts: Mapping[str, str], **options: Any) -> pd.DataFrame:
-        """Answers to several questions about the same clips: a table with a column a question."""
-        raise NotImplementedError
-
-    def describe(self, clips: Sequence[str | Path], prompt: str, **options: Any) -> pd.DataFrame:
-        """Answers in the model's own words, decoded greedily: a table with the column `text`.
-
-        Args:
-            clips: video files.
-            prompt: what is asked, without the chat format.
-            options: as for `describe_each`.
-        """
-        return self.describe_each(clips, {"text": prompt}, **options)
-
-    def score(self, clips: Sequence[str | Path], prompt: str, emotions: Sequence[str], **options: Any) -> pd.DataFrame:
-        """Asks for scores and reads them from the answer: one column an emotion in [0, 1] or NaN, and `text`.
-
-        Args:
-            clips: video files.
-            prompt: the question; see `prompts.VAIANI_QUESTION`.
-            emotions: what `prompts.parse_scores` looks for.
-            options: as for `describe`.
-        """
-        answers = self.describe(clips, prompt, **options)
-        scores = [parse_scores(text, emotions) for text in answers.text]
-        return pd.DataFrame(scores, index=answers.index, columns=list(emotions)).assign(text=answers.text)
 
 
 class Seen(NamedTuple):
@@ -106,17 +72,20 @@ class Seen(NamedTuple):
 class VideoMLLM(Describer):
     """A loaded model with its processor.
 
-    Every method takes clips as paths and returns a table indexed by clip, in the order asked. A clip that cannot
-    be read has a row of missing values and is listed in `problems`; the others finish.
+    The network reads once what all questions about a clip begin with, the video above all; models not in `CONTINUING`
+    look again for each.
     """
 
     def __init__(self, network: torch.nn.Module, processor: Any, identity: str, store: Store | None = None):
+        super().__init__(identity, store)
         self.network = network
         self.processor = processor
-        self.identity = identity
-        self.store = store or Store()
-        self.problems: dict[str, str] = {}
         processor.tokenizer.padding_side = "left"  # answers of a batch begin side by side
+
+    @property
+    def called(self) -> str:
+        """The class's name."""
+        return self.network.config.model_type
 
     @property
     def takes_videos(self) -> bool:
@@ -145,82 +114,6 @@ class VideoMLLM(Describer):
             return 1
         return getattr(self.processor.video_processor, "num_frames", None) or DEFAULT_FRAMES
 
-    def describe_each(
-        self,
-        clips: Sequence[str | Path],
-        prompts: Mapping[str, str],
-        *,
-        frames: int | None = None,
-        audio: bool = False,
-        max_new_tokens: int = 128,
-        batch_size: int = 16,
-        strict: bool = False,
-    ) -> pd.DataFrame:
-        """Answers to several questions about the same clips, for one look at each: a table with a column a question.
-
-        Vaiani et al. 2024 ask three of every clip: for scores (Section 4.1) and by two prompts (4.2 and 4.3). Frames
-        are decoded once, and the network reads once what all questions begin with, the video above all. The answers
-        are those of `describe`, but for rounding, as with another batch size, and it finds them in the store. Of a
-        clip some of whose answers are there only the others are asked. Models not in `CONTINUING` look again.
-
-        Args:
-            clips: video files.
-            prompts: what is asked, without the chat format, by the column's name.
-            frames: equidistant frames shown, the first and last included; an image model sees the middle one.
-            audio: whether the sound is played to it, too; a clip without sound is then played as a second of silence.
-            max_new_tokens: where an answer is cut off.
-            batch_size: clips asked together, fewer if memory runs out; changes speed, not answers.
-            strict: raise the first bad clip's InputError instead of listing it.
-
-        Raises:
-            InputError: `audio` with a model that cannot hear; a single clip does not fit in memory.
-        """
-        if audio and not self.takes_audio:
-            raise InputError("describe: this model cannot hear; ask without audio, or load an omni-modal one.")
-        shown = {"frames": frames or self.frames, "max_new_tokens": max_new_tokens}
-        shown |= ({"audio": True} if audio else {}) | self._timed
-        recipes = {name: {"prompt": prompt, **shown} for name, prompt in prompts.items()}
-
-        def answer(seen: list[Seen], lacking: tuple[str, ...]) -> list[tuple[str, ...]]:
-            answers = self._answers_each(seen, [prompts[name] for name in lacking], max_new_tokens)
-            return list(zip(*answers, strict=True))
-
-        told = self._compute_each("answers", recipes, clips, answer, batch_size, strict)
-        texts = {name: [values.get(str(clip)) for clip in clips] for name, values in told.items()}
-        return pd.DataFrame(texts, index=_index(clips))
-
-    def describe_frames(
-        self,
-        clips: Sequence[str | Path],
-        prompt: str,
-        *,
-        frames: int = 32,
-        max_new_tokens: int = 128,
-        batch_size: int = 4,
-        strict: bool = False,
-    ) -> pd.DataFrame:
-        """Describes single frames (Vaiani et al. 2024, Section 4.3, LLaVA): one column a frame, 0, 1, ...
-
-        Args:
-            clips: video files.
-            prompt: what is asked of every frame.
-            frames: equidistant, first and last included.
-            max_new_tokens, strict: as for `describe`.
-            batch_size: clips asked together; the model sees `frames` times as many pictures at once.
-        """
-        recipe = {"prompt": prompt, "frames": frames, "max_new_tokens": max_new_tokens, "each frame": True}
-
-        def answer(seen: list[Seen]) -> list[dict[str, str]]:
-            inputs = self._inputs([frame[None] for one in seen for frame in one.film], prompt)
-            texts = self._answers(inputs, max_new_tokens)
-            return [
-                {str(frame): texts[start + frame] for frame in range(frames)} for start in range(0, len(texts), frames)
-            ]
-
-        values = self._compute("answers", recipe, clips, answer, batch_size, strict)
-        columns = [str(frame) for frame in range(frames)]
-        return pd.DataFrame([values.get(str(clip), {}) for clip in clips], index=_index(clips), columns=columns)
-
     def embed(
         self,
         clips: Sequence[str | Path],
@@ -239,7 +132,7 @@ class VideoMLLM(Describer):
             prompt: what is asked, without the chat format.
             tokens: which output tokens: those of the whole input `sequence`, video and question, or those of
                 the generated `answer`. The paper does not say; we read the former.
-            frames, max_new_tokens, batch_size, strict: as for `describe`.
+            frames, max_new_tokens, batch_size, strict: as for `describe_each`.
 
         Returns:
             One column a hidden unit (float32), columns 0, 1, ...
@@ -258,7 +151,30 @@ class VideoMLLM(Describer):
         values = self._compute("embeddings", recipe, clips, pool, batch_size, strict)
         width = self.network.config.get_text_config().hidden_size
         missing = np.full(width, np.nan, np.float32)
-        return pd.DataFrame(np.stack([values.get(str(clip), missing) for clip in clips]), index=_index(clips))
+        return pd.DataFrame(np.stack([values.get(str(clip), missing) for clip in clips]), index=describing.index(clips))
+
+    def _shows(self, *, audio: bool) -> dict[str, bool]:
+        return ({"audio": True} if audio else {}) | self._timed
+
+    def _told(self, recipes, clips, batch_size, strict) -> dict[str, dict[str, str]]:
+        def answer(seen: list[Seen], lacking: tuple[str, ...]) -> list[tuple[str, ...]]:
+            asked = [recipes[name] for name in lacking]
+            answers = self._answers_each(seen, [one["prompt"] for one in asked], asked[0]["max_new_tokens"])
+            return list(zip(*answers, strict=True))
+
+        return self._compute_each("answers", recipes, clips, answer, batch_size, strict)
+
+    def _told_of_frames(self, recipe, clips, batch_size, strict) -> dict[str, dict[str, str]]:
+        frames = recipe["frames"]
+
+        def answer(seen: list[Seen]) -> list[dict[str, str]]:
+            inputs = self._inputs([frame[None] for one in seen for frame in one.film], recipe["prompt"])
+            texts = self._answers(inputs, recipe["max_new_tokens"])
+            return [
+                {str(frame): texts[start + frame] for frame in range(frames)} for start in range(0, len(texts), frames)
+            ]
+
+        return self._compute("answers", recipe, clips, answer, batch_size, strict)
 
     def _compute(self, name, recipe, clips, function, batch_size, strict) -> dict[str, Any]:
         """Values by clip, from the store or from `function` on what is seen of a batch."""
@@ -291,13 +207,9 @@ class VideoMLLM(Describer):
 
     def _read(self, clip: str, frames: int, audio: bool = False, timed: bool = False, **_: Any) -> Seen:
         """A clip's frames, of a single one the middle one; and what else of the clip a recipe asks for."""
-        film = media.read_frames(clip, frames) if frames > 1 else media.read_frames(clip, 3)[1:2]
-        return Seen(film, self._sound(clip) if audio else None, _times(clip, frames) if timed else None)
-
-    def _sound(self, clip: str) -> np.ndarray:
-        rate = self.processor.feature_extractor.sampling_rate
-        sound = media.read_waveform(clip, rate)
-        return sound if len(sound) else np.zeros(rate, np.float32)
+        rate = self.processor.feature_extractor.sampling_rate if audio else 0
+        heard = describing.sound(clip, rate) if audio else None
+        return Seen(describing.film(clip, frames), heard, _times(clip, frames) if timed else None)
 
     def _question(self, prompt: str, *, heard: bool) -> str:
         """A prompt in the chat format, with a place for the clip before it."""
@@ -391,7 +303,3 @@ def _times(clip: str, frames: int) -> dict[str, Any]:
     shown = media.frame_indices(whole.frames, frames) if frames > 1 else media.frame_indices(whole.frames, 3)[1:2]
     rate = whole.fps if whole.fps > 0 else None
     return {"total_num_frames": whole.frames, "fps": rate, "frames_indices": shown}
-
-
-def _index(clips: Sequence[str | Path]) -> pd.Index:
-    return pd.Index([str(clip) for clip in clips], name="clip")

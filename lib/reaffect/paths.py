@@ -43,3 +43,8 @@ def checkpoint(name: str) -> Path | str:
         return Path(places[0] if places else package) / folder
     folder = DATA / name
     return folder if folder.exists() or name.startswith("checkpoints/") else name
+
+
+def is_address(name: str) -> bool:
+    """Whether a name is a server's address, such as `http://localhost:8000/v1`."""
+    return name.startswith(("http://", "https://"))

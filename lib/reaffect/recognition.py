@@ -17,10 +17,10 @@ import pandas as pd
 from jaxtyping import Float
 
 from reaffect.corpora import expressions
+from reaffect.describing import Describer
 from reaffect.errors import InputError
 from reaffect.metrics import recall_scores
 from reaffect.metrics.recall import membership, recalls
-from reaffect.mllm import Describer
 from reaffect.results import measured
 from reaffect.stats import bootstrap_groups, paired, percentile_interval
 from reaffect.tuning import Lesson

@@ -33,17 +33,30 @@ def notebook_path(number: str) -> Path:
     return found[0]
 
 
-def schema(notebook: Path) -> dict[str, type]:
-    """Name -> type of each parameter, read from the annotations of the cell tagged `parameters`.
+def numbers() -> list[str]:
+    """Of all notebooks, in their order."""
+    return [path.stem[:2] for path in sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))]
 
-    The cell is the schema: each of its lines reads `name: type = literal  # meaning`.
-    """
+
+def schema(notebook: Path) -> dict[str, type]:
+    """Name -> type of each parameter, read from the annotations of the cell tagged `parameters`."""
+    return {
+        ast.unparse(line.target): TYPES[ast.unparse(line.annotation).split("[")[0]] for line in _parameters(notebook)
+    }
+
+
+def defaults(notebook: Path) -> dict[str, Any]:
+    """Name -> value of each parameter, as the tiny profile has it."""
+    return {ast.unparse(line.target): ast.literal_eval(line.value) for line in _parameters(notebook)}
+
+
+def _parameters(notebook: Path) -> list[ast.AnnAssign]:
+    """The cell is the schema: each of its lines reads `name: type = literal  # meaning`."""
     cells = nbformat.read(notebook, as_version=4).cells
     tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
     if len(tagged) != 1:
         raise InputError(f"{notebook.name} has {len(tagged)} cells tagged 'parameters'; it needs exactly one.")
-    lines = [node for node in ast.parse(tagged[0].source).body if isinstance(node, ast.AnnAssign)]
-    return {ast.unparse(node.target): TYPES[ast.unparse(node.annotation).split("[")[0]] for node in lines}
+    return [node for node in ast.parse(tagged[0].source).body if isinstance(node, ast.AnnAssign)]
 
 
 def read_params(file: Path) -> dict[str, Any]:

@@ -22,14 +22,13 @@ from typing import Any, NamedTuple, NoReturn
 
 import cv2
 import numpy as np
-import pandas as pd
 import soundfile
 
-from reaffect import media
+from reaffect import describing
 from reaffect.chat import ITEM, Chat, RefusedError, ask_all
+from reaffect.describing import Describer
 from reaffect.errors import InputError
 from reaffect.fingerprint import clip_key
-from reaffect.mllm import Describer
 from reaffect.store import Store
 
 KEY = "REAFFECT_SERVER_KEY"
@@ -126,17 +125,16 @@ def address(name: str) -> tuple[str, str]:
 class ServedMLLM(Describer):
     """A model behind a server, with those methods of `mllm.VideoMLLM` that a server can serve.
 
-    Every method takes clips as paths and returns a table indexed by clip, in the order asked. A clip that cannot be
-    read, or that the server will not answer for, has a row of missing values and is listed in `problems`; the others
-    finish. What the server answered before it broke down is kept, and not asked again.
+    Each question about a clip is a request of its own. What the server answered before it broke down is kept, and not
+    asked again.
     """
 
+    frames = FRAMES
+
     def __init__(self, chat: Chat, identity: str, store: Store | None = None):
+        super().__init__(identity, store)
         self.chat = chat
-        self.identity = identity
-        self.store = store or Store()
-        self.problems: dict[str, str] = {}
-        self.frames = FRAMES
+        self.called = chat.model
 
     @cached_property
     def takes_audio(self) -> bool:
@@ -158,86 +156,33 @@ class ServedMLLM(Describer):
         with_it, alone = (getattr(usage, "prompt_tokens", None) for usage in told)
         return None if with_it is None or alone is None else with_it > alone
 
-    def describe_each(
-        self,
-        clips: Sequence[str | Path],
-        prompts: Mapping[str, str],
-        *,
-        frames: int | None = None,
-        audio: bool = False,
-        max_new_tokens: int = 128,
-        batch_size: int = 16,
-        strict: bool = False,
-    ) -> pd.DataFrame:
-        """Answers to several questions about the same clips, each clip decoded once: a table with a column a question.
-
-        Args:
-            clips: media files.
-            prompts: what is asked, by the column's name.
-            frames: equidistant frames shown, the first and last included; a single one is the middle one.
-            audio: whether the sound is played to it, too; a clip without sound is then played as a second of silence.
-            max_new_tokens: where an answer is cut off.
-            batch_size: clips asked about together, each question in a request of its own.
-            strict: raise the first bad clip's InputError instead of listing it.
-
-        Raises:
-            InputError: `audio` with a model that cannot hear; the server is not reachable any more, or refuses all.
-        """
-        if audio and not self.takes_audio:
-            raise InputError(
-                f"{self.chat.model}: this model cannot hear; ask without audio, or name an omni-modal one."
-            )
-        shown = {"frames": frames or self.frames, "max_new_tokens": max_new_tokens}
-        shown |= {"audio": SAMPLE_RATE} if audio else {}
-        recipes = {name: {"prompt": prompt, **shown} for name, prompt in prompts.items()}
-
-        def requests(one: Shown, lacking: tuple[str, ...]) -> list[list[Part]]:
-            return [[*one.pictures, *one.sound, _words(prompts[name])] for name in lacking]
-
-        told = self._compute(recipes, clips, requests, list, batch_size, strict)
-        names = [str(clip) for clip in clips]
-        texts = {column: [values.get(name) for name in names] for column, values in told.items()}
-        return pd.DataFrame(texts, index=pd.Index(names, name="clip"))
-
-    def describe_frames(
-        self,
-        clips: Sequence[str | Path],
-        prompt: str,
-        *,
-        frames: int = 32,
-        max_new_tokens: int = 128,
-        batch_size: int = 4,
-        strict: bool = False,
-    ) -> pd.DataFrame:
-        """Describes single frames (Vaiani et al. 2024, Section 4.3, LLaVA): one column a frame, 0, 1, ...
-
-        Args:
-            clips: media files.
-            prompt: what is asked of every frame.
-            frames: equidistant, first and last included.
-            max_new_tokens, strict: as for `describe_each`.
-            batch_size: clips asked about together; the server gets `frames` times as many requests at once.
-        """
-        recipe = {"prompt": prompt, "frames": frames, "max_new_tokens": max_new_tokens, "each frame": True}
-        columns = [str(frame) for frame in range(frames)]
-
-        def requests(one: Shown, _: tuple[str, ...]) -> list[list[Part]]:
-            return [[picture, _words(prompt)] for picture in one.pictures]
-
-        def whole(texts: list[str | InputError]) -> list[dict[str, str] | InputError]:
-            missing = [text for text in texts if isinstance(text, InputError)]
-            return missing[:1] or [dict(zip(columns, texts, strict=True))]
-
-        values = self._compute({"frames": recipe}, clips, requests, whole, batch_size, strict)["frames"]
-        names = [str(clip) for clip in clips]
-        return pd.DataFrame([values.get(name, {}) for name in names], pd.Index(names, name="clip"), columns)
-
     def embed(self, *_: Any, **__: Any) -> NoReturn:
         """Raises InputError: a server tells no hidden states."""
         raise InputError(
             f"{self.chat.model}: a server gives answers, and no hidden states to embed clips by. Name a checkpoint, a "
             "folder or a hub id, that can be loaded here."
         )
+
+    def _shows(self, *, audio: bool) -> dict[str, int]:
+        return {"audio": SAMPLE_RATE} if audio else {}
+
+    def _told(self, recipes, clips, batch_size, strict) -> dict[str, dict[str, str]]:
+        def requests(one: Shown, lacking: tuple[str, ...]) -> list[list[Part]]:
+            return [[*one.pictures, *one.sound, _words(recipes[name]["prompt"])] for name in lacking]
+
+        return self._compute(recipes, clips, requests, list, batch_size, strict)
+
+    def _told_of_frames(self, recipe, clips, batch_size, strict) -> dict[str, dict[str, str]]:
+        columns = [str(frame) for frame in range(recipe["frames"])]
+
+        def requests(one: Shown, _: tuple[str, ...]) -> list[list[Part]]:
+            return [[picture, _words(recipe["prompt"])] for picture in one.pictures]
+
+        def whole(texts: list[str | InputError]) -> list[dict[str, str] | InputError]:
+            missing = [text for text in texts if isinstance(text, InputError)]
+            return missing[:1] or [dict(zip(columns, texts, strict=True))]
+
+        return self._compute({"frames": recipe}, clips, requests, whole, batch_size, strict)["frames"]
 
     def _compute(
         self,
@@ -314,13 +259,9 @@ class ServedMLLM(Describer):
 
 
 def _shown(clip: str, frames: int, audio: bool) -> Shown:
-    """A clip's frames, of a single one the middle one; and its sound, if it is to be heard."""
-    film = media.read_frames(clip, frames) if frames > 1 else media.read_frames(clip, 3)[1:2]
-    sound = []
-    if audio:
-        waveform = media.read_waveform(clip, SAMPLE_RATE)
-        sound = [_sound(waveform if len(waveform) else np.zeros(SAMPLE_RATE, np.float32))]
-    return Shown(clip, [_picture(frame) for frame in film], sound)
+    """What is sent of a clip."""
+    heard = [_sound(describing.sound(clip, SAMPLE_RATE))] if audio else []
+    return Shown(clip, [_picture(frame) for frame in describing.film(clip, frames)], heard)
 
 
 def _words(text: str) -> Part:

@@ -13,8 +13,8 @@ import pandas as pd
 
 from reaffect import audiovisual, media, mllm, paths
 from reaffect.audiovisual import Asked, AudioVisualLLM
+from reaffect.describing import Describer
 from reaffect.errors import InputError
-from reaffect.mllm import Describer
 
 CAPTION_PROMPT = "Describe what is to be heard: voices and how they speak, and sounds around them."
 EMOTION_PROMPT = "Which emotion does the voice of the person who speaks express, and by what can one hear it?"

@@ -16,8 +16,8 @@ from reaffect.curation.hearing import CAPTION_PROMPT, EMOTION_PROMPT, Transcribe
 from reaffect.curation.people import CLOSE_UP, EXPRESSION_PROMPT, AgeGender, CloseUp, describe_people
 from reaffect.curation.scenes import SCENE_PROMPT, Seer, describe_scenes
 from reaffect.curation.tracklets import SEARCH, Search
+from reaffect.describing import Describer
 from reaffect.errors import InputError
-from reaffect.mllm import Describer
 from reaffect.store import Store
 
 COLUMNS = ("corpus", "clip", "media", "coarse")

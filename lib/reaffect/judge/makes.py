@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from reaffect import paths
 from reaffect.errors import InputError
 from reaffect.judge.base import Judge
 from reaffect.judge.lexicon import Lexicon
@@ -33,7 +34,7 @@ def load(
     judge: Judge
     if key_variable:
         options["key_variable"] = key_variable
-    if make.startswith(("http://", "https://")):
+    if paths.is_address(make):
         if not model:
             raise InputError(f"The judge at {make} needs the name of a model.")
         judge = Server(make, model, **options)

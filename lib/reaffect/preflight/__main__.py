@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--all", action="store_true", help="decode every clip, not a sample")
     options = parser.parse_args(arguments)
     try:
-        numbers = options.numbers or [file.stem[:2] for file in sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))]
+        numbers = options.numbers or runner.numbers()
         for number in numbers:
             runner.notebook_path(number)
         known = models.read_models()

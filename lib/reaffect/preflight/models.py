@@ -97,7 +97,7 @@ def look(name: str, models: pd.DataFrame, hub: Hub) -> Finding:
         models: from `read_models`.
         hub: asked about what is not there.
     """
-    if name.startswith(("http://", "https://")):
+    if paths.is_address(name):
         return _served(name)
     what, row = f"checkpoint {name}", _row(name, models)
     place = paths.checkpoint(name)

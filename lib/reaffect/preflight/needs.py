@@ -7,16 +7,12 @@ parameter is a corpus, where they name `corpora/<name>/<file>` a file, where the
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, NamedTuple
 
-import nbformat
-
-from reaffect import corpora, runner
+from reaffect import corpora, paths, runner
 from reaffect.errors import InputError
 
 PROFILE = "paper"
@@ -62,22 +58,15 @@ def of_notebook(number: str) -> list[Need]:
         InputError: there is no such notebook, a wrong parameter, or a corpus that no adapter reads.
     """
     given = runner.profile_params(number, PROFILE)
-    defaults = _defaults(runner.notebook_path(number))
+    defaults = runner.defaults(runner.notebook_path(number))
     values = defaults | given
     found = [need for name, value in values.items() for need in _needs(defaults[name], value)]
     if values.get("action_units") == "released":
         found += [Need("features", f"{values['corpus']}/{feature}") for feature in FEATURES.get(number, ())]
-    if str(values.get("judge_name", "")).startswith("http"):
+    if paths.is_address(str(values.get("judge_name", ""))):
         name = f"{values['judge_name']} ({values['judge_model']})"
         found.append(Need("judge", name, key_variable=values["judge_key"]))
     return list(dict.fromkeys(found))
-
-
-def _defaults(notebook: Path) -> dict[str, Any]:
-    cells = nbformat.read(notebook, as_version=4).cells
-    [cell] = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
-    lines = [node for node in ast.parse(cell.source).body if isinstance(node, ast.AnnAssign)]
-    return {ast.unparse(node.target): ast.literal_eval(node.value) for node in lines}
 
 
 def _needs(default: Any, value: Any) -> Iterator[Need]:

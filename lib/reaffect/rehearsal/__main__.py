@@ -15,7 +15,7 @@ import torch
 from tabulate import tabulate
 from tqdm import tqdm
 
-from reaffect import paths
+from reaffect import runner
 from reaffect.errors import InputError
 from reaffect.hardware import best_device
 from reaffect.rehearsal import steps
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--card", help="without a GPU: one of params/rehearsal/common.yaml")
     options = parser.parse_args(arguments)
     try:
-        numbers = options.numbers or [file.stem[:2] for file in sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))]
+        numbers = options.numbers or runner.numbers()
         chosen = [(number, step) for number in numbers for step in steps.of(number)]
         on = present() or card(options.card)
     except InputError as error:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import papermill
 
 from reaffect import paths, runner
 from reaffect.errors import InputError
@@ -53,9 +50,7 @@ def of_notebook(number: str) -> dict[str, Any]:
     Raises:
         InputError: no such notebook, or a wrong parameter.
     """
-    found = papermill.inspect_notebook(str(runner.notebook_path(number)))
-    defaults = {name: ast.literal_eval(one["default"]) for name, one in found.items()}
-    return defaults | runner.profile_params(number, PROFILE)
+    return runner.defaults(runner.notebook_path(number)) | runner.profile_params(number, PROFILE)
 
 
 def own(number: str) -> Values:
