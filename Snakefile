@@ -89,7 +89,7 @@ rule hume:
     output:
         touch(HUME),
     threads: HALF
-    priority: 8
+    priority: 9
     message:
         "Building the embedded corpus hume"
     shell:
@@ -102,7 +102,7 @@ rule eald:
     output:
         touch(EALD),
     threads: HALF
-    priority: 9
+    priority: 7
     message:
         "Building the embedded corpus eald"
     shell:
@@ -115,7 +115,7 @@ rule emer:
     output:
         touch(EMER),
     threads: HALF
-    priority: 10
+    priority: 11
     message:
         "Building the embedded corpus emer"
     shell:
@@ -128,7 +128,7 @@ rule dfew:
     output:
         touch(DFEW),
     threads: HALF
-    priority: 10
+    priority: 11
     message:
         "Building the embedded corpus dfew, with and without faces that tell something"
     shell:
@@ -142,7 +142,7 @@ rule mafw:
     output:
         touch(MAFW),
     threads: HALF
-    priority: 9
+    priority: 11
     message:
         "Building the embedded corpus mafw"
     shell:
@@ -155,7 +155,7 @@ rule sounds:
     output:
         touch(SOUNDS),
     threads: HALF
-    priority: 6
+    priority: 8
     message:
         "Building the embedded corpus sounds"
     shell:
@@ -168,7 +168,7 @@ rule video_llava:
     output:
         touch(VIDEO_LLAVA),
     threads: HALF
-    priority: 12
+    priority: 14
     message:
         "Training the small Video-LLaVA"
     shell:
@@ -182,7 +182,7 @@ rule image_models:
     output:
         touch(IMAGE_MODELS),
     threads: HALF
-    priority: 7
+    priority: 5
     message:
         "Making the small LLaVA, CLIP and vision tower"
     shell:
@@ -195,7 +195,7 @@ rule wavlm:
         SYNTHETIC,
     output:
         touch(WAVLM),
-    priority: 7
+    priority: 5
     message:
         "Training the small WavLM"
     shell:
@@ -207,7 +207,7 @@ rule smollm2:
         paths.ROOT / "lib/reaffect/synthetic/smollm2.py",
     output:
         touch(SMOLLM2),
-    priority: 16
+    priority: 17
     message:
         "Unpacking SmolLM2"
     shell:
@@ -222,7 +222,7 @@ rule video_llama:
     output:
         touch(VIDEO_LLAMA),
     threads: HALF
-    priority: 15
+    priority: 16
     message:
         "Teaching the small Video-LLaMA and PandaGPT"
     shell:
@@ -238,7 +238,7 @@ rule microemo:
     output:
         touch(MICROEMO),
     threads: HALF
-    priority: 13
+    priority: 11
     message:
         "Teaching the small MicroEmo"
     shell:
@@ -254,7 +254,7 @@ rule omni_emotion:
     output:
         touch(OMNI_EMOTION),
     threads: HALF
-    priority: 12
+    priority: 14
     message:
         "Teaching the small Omni-Emotion"
     shell:
@@ -269,7 +269,7 @@ rule video_nets:
     output:
         touch(VIDEO_NETS),
     threads: HALF
-    priority: 7
+    priority: 4
     message:
         "Training the five small supervised systems"
     shell:

@@ -30,11 +30,7 @@ from reaffect.models.microemo import ABLATIONS, MicroEmo, MicroEmoConfig
 from reaffect.models.patch_masks import patch_masks
 from reaffect.speech import Utterance
 from reaffect.store import Store
-from reaffect.tuning import Lesson, Recipe, Tuned, tune
-from reaffect.tuning.kept import write_note
-
-ASKED = 16
-"""Questions that a model answers at once."""
+from reaffect.tuning import Lesson, Recipe, Tuned, asking, tune
 
 
 class Patches:
@@ -323,15 +319,7 @@ def ablate(
 def answers(model: MicroEmo, asked: Sequence[Lesson], file: Path, recipe: Recipe) -> list[str]:
     """What a model says, kept in a file beside its weights."""
     mark = fingerprint([(one.question, one.answer) for one in asked], recipe.max_new_tokens)
-    if file.exists() and (kept := json.loads(file.read_text()))["fingerprint"] == mark:
-        return kept["answers"]
-    texts = []
-    for start in range(0, len(asked), ASKED):
-        questions, _, frames, audio = zip(*asked[start : start + ASKED], strict=True)
-        heard = [one.to(model.video_projection.weight.device) for one in audio]
-        texts += model.generate(questions, frames, heard, max_new_tokens=recipe.max_new_tokens)
-    write_note(file, {"fingerprint": mark, "answers": texts})
-    return texts
+    return asking.answers(model, asked, file, mark, max_new_tokens=recipe.max_new_tokens)
 
 
 def untrained(

@@ -8,7 +8,6 @@ that have a phase in common train it once.
 from __future__ import annotations
 
 import copy
-import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -29,9 +28,8 @@ from reaffect.fingerprint import fingerprint
 from reaffect.hardware import best_device, precision
 from reaffect.models.omni_emotion import ABLATIONS, FUSIONS, PHASES, OmniEmotion
 from reaffect.omni_inputs import Corpus, Perceived, recognition_lessons, tested_clips
-from reaffect.tuning import Lesson, Recipe, Tuned, tune
-from reaffect.tuning.kept import write_note
-from reaffect.tuning.lessons import content, cut, kinds_of
+from reaffect.tuning import Lesson, Recipe, Tuned, asking, tune
+from reaffect.tuning.lessons import content
 
 ROWS: dict[str, dict[str, Any]] = {**ABLATIONS}
 """Rows of Table 1, named as `recognition.MODALITIES` names them -> what differs in the config."""
@@ -42,9 +40,6 @@ FUSION_ROWS: dict[str, dict[str, Any]] = {
     "Concatenation on video level": {"fusion": "clip"},
 }
 """Rows of Table 3 -> what differs in the config."""
-
-ASKED = 16
-"""Questions that a model answers at once."""
 
 Load = Callable[..., OmniEmotion]
 """Parts of the config -> a model that begins from the common checkpoint, such as a `Beginning`."""
@@ -190,7 +185,8 @@ def ablate(
     for name, parts in rows.items():
         for seed in seeds:
             model, runs[name, seed] = trainer.take(course, seed, parts)
-            texts = _answers(model, test, runs[name, seed][-1].folder / "answers.json", mark, max_new_tokens)
+            file = runs[name, seed][-1].folder / "answers.json"
+            texts = asking.answers(model, _taken(model, test), file, mark, max_new_tokens=max_new_tokens)
             told += [{"row": name, "seed": seed, "clip": clip, "text": text} for clip, text in enumerate(texts)]
     return Ablation(pd.DataFrame(told), runs)
 
@@ -232,7 +228,7 @@ def recognise(
                 model, runs[row, fold, seed] = trainer.take(course, seed, parts)
                 for name, test in asked.items():
                     file = runs[row, fold, seed][-1].folder / f"answers {name}.json"
-                    texts = _answers(model, test, file, marks[name], max_new_tokens)
+                    texts = asking.answers(model, _taken(model, test), file, marks[name], max_new_tokens=max_new_tokens)
                     told[name].append(recognition.answered(row, tested[name]["clip"], texts, seed=seed))
     return Recognised({name: pd.concat(each, ignore_index=True) for name, each in told.items()}, runs)
 
@@ -259,7 +255,10 @@ def follow(load: Load, course: Sequence[Phase], folder: str | Path, *, seed: int
 def held_out_loss(model: OmniEmotion, lessons: Sequence[Lesson]) -> float:
     """Mean over lessons of the cross-entropy of an answer's tokens, in nats a token."""
     model.eval()
-    losses = [model(*_asked([lesson]), [lesson.answer]).loss.item() for lesson in _taken(model, lessons)]
+    losses = [
+        model(*asking.inputs([lesson], model.language_model.device), [lesson.answer]).loss.item()
+        for lesson in _taken(model, lessons)
+    ]
     return sum(losses) / len(losses)
 
 
@@ -332,28 +331,6 @@ class _Follower(_Trainer):
 def _taken(model: OmniEmotion, lessons: Sequence[Lesson]) -> list[Lesson]:
     """Lessons without what the model has no part for."""
     return list(lessons) if model.config.audio_branch else [lesson._replace(audio=None) for lesson in lessons]
-
-
-def _asked(lessons: Sequence[Lesson]) -> tuple[list[str], list | None, list | None]:
-    """Questions, frames and sound of lessons that have the same modalities."""
-    questions, _, frames, audio = map(list, zip(*lessons, strict=True))
-    return questions, frames if frames[0] is not None else None, audio if audio[0] is not None else None
-
-
-def _answers(model: OmniEmotion, asked: Sequence[Lesson], file: Path, mark: str, max_new_tokens: int) -> list[str]:
-    """What a model says, kept in a file beside its weights; `mark` tells what it was asked about."""
-    if file.exists() and (kept := json.loads(file.read_text()))["fingerprint"] == mark:
-        return kept["answers"]
-    texts, asked = [""] * len(asked), _taken(model, asked)
-    alike = defaultdict(list)
-    for place, kind in enumerate(kinds_of(asked)):
-        alike[kind].append(place)
-    for places in (some for kind in alike.values() for some in cut(kind, ASKED)):
-        said = model.generate(*_asked([asked[place] for place in places]), max_new_tokens=max_new_tokens)
-        for place, text in zip(places, said, strict=True):
-            texts[place] = text
-    write_note(file, {"fingerprint": mark, "answers": texts})
-    return texts
 
 
 def _refuse_tested(course: Sequence[Phase], test: Sequence[Lesson], tested: str) -> None:

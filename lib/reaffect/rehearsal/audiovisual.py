@@ -10,6 +10,7 @@ from reaffect.models.microemo import ABLATIONS
 from reaffect.rehearsal import batches, networks
 from reaffect.rehearsal.params import Values
 from reaffect.rehearsal.readings import Step
+from reaffect.tuning import asking
 
 
 def interviews(values: Values, real: Values) -> list[Step]:
@@ -51,5 +52,5 @@ def dialogues(values: Values, real: Values) -> list[Step]:
         step("frames by MicroEmo's tower", see, finetuning.Patches.batch_size, clips, "finetuning.Patches"),
         step("tune MicroEmo", learn, values["batch_size"], passes * (drawn["train"] - drawn["devel"]), "frames"),
         step("validate MicroEmo", ask, values["batch_size"], passes * drawn["devel"], "frames"),
-        step("ask MicroEmo", ask, finetuning.ASKED, (runs + 1) * (clips - drawn["train"]), "finetuning.ASKED"),
+        step("ask MicroEmo", ask, asking.ASKED, (runs + 1) * (clips - drawn["train"]), "tuning.asking.ASKED"),
     ]

@@ -12,6 +12,7 @@ from reaffect.rehearsal import batches, networks
 from reaffect.rehearsal.batches import Shown
 from reaffect.rehearsal.params import Values
 from reaffect.rehearsal.readings import Step
+from reaffect.tuning import asking
 
 FOLDS = {"DFEW": (dfew, "fold {} {}"), "MAFW": (mafw, "single fold {} {}")}
 """Corpora of Table 5 -> where their sizes are, and what they are called there."""
@@ -47,9 +48,9 @@ def finetuning(values: Values, real: Values) -> list[Step]:
         title = f"phase {name}" if name == str(number) else name
         return Step(title, partial(networks.omni_emotion, phase=number), learn, at_once, passes, "at_once", "weights")
 
-    def asking(name: str, question: str, tokens: int, asked: int) -> Step:
+    def answering(name: str, question: str, tokens: int, asked: int) -> Step:
         ask = partial(batches.told, shown=shown, question=question, max_new_tokens=tokens)
-        return Step(name, WHOLE, ask, omni_tuning.ASKED, seeds * asked, "omni_tuning.ASKED", "weights")
+        return Step(name, WHOLE, ask, asking.ASKED, seeds * asked, "tuning.asking.ASKED", "weights")
 
     see, hear = (partial(batches.perceived, frames=frames) for frames in (values["frames"], 0))
     size, sizes = omni_inputs.FrameStates.batch_size, "omni_inputs.FrameStates"
@@ -61,8 +62,8 @@ def finetuning(values: Values, real: Values) -> list[Step]:
         phase("2", 2, deaf, to_class, faces),
         phase("3", 3, shown, to_account, MODELS * clips["annotated"]),
         phase("recognition", 3, shown, to_class, rows * sum(learned)),
-        asking("ask for accounts", ask_account, length["account"], MODELS * clips["EMER"]),
-        asking("ask for classes", ask_class, length["class"], rows * sum(tested)),
+        answering("ask for accounts", ask_account, length["account"], MODELS * clips["EMER"]),
+        answering("ask for classes", ask_class, length["class"], rows * sum(tested)),
     ]
 
 
