@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -140,12 +142,17 @@ def test_bad_input():
 # ---- fits in the store
 
 
+def fit(sizes, parts, seeds, store, **options):
+    """The fits of a table with one row."""
+    return fusion.fit_rows(Viper, {"x": sizes}, {"x": parts}, seeds=seeds, store=store, **options)["x"]
+
+
 def test_a_fit_is_made_once(tmp_path, monkeypatch):
     parts, store = {"train": planted(0), "devel": planted(1)}, Store(tmp_path)
-    first = fusion.fit("x", Viper, SIZES, parts, seeds=[0, 1], store=store, **OPTIONS)
+    first = fit(SIZES, parts, [0, 1], store, **OPTIONS)
     asked = []
     monkeypatch.setattr(fusion, "fit_sequences", lambda *_, seeds, **__: asked.extend(seeds) or [first[0]])
-    again = fusion.fit("x", Viper, SIZES, parts, seeds=[1, 0], store=store, **OPTIONS)
+    again = fit(SIZES, parts, [1, 0], store, **OPTIONS)
     assert asked == []
     assert [one.seed for one in again] == [1, 0]
     for kept, made in zip(again[::-1], first, strict=True):
@@ -153,11 +160,53 @@ def test_a_fit_is_made_once(tmp_path, monkeypatch):
         np.testing.assert_array_equal(kept.predictions["devel"], made.predictions["devel"])
         np.testing.assert_array_equal(kept.curves["selection"], made.curves["selection"])
     changed = {**parts, "train": parts["train"]._replace(labels=parts["train"].labels[::-1])}
-    fusion.fit("x", Viper, SIZES, changed, seeds=[0], store=store, **OPTIONS)
-    fusion.fit("x", Viper, SIZES, parts, seeds=[0], store=store, **{**OPTIONS, "epochs": 7})
-    fusion.fit("x", Viper, {**SIZES, "layers": 2}, parts, seeds=[0], store=store, **OPTIONS)
-    fusion.fit("x", Viper, SIZES, parts, seeds=[2], store=store, **OPTIONS)
+    fit(SIZES, changed, [0], store, **OPTIONS)
+    fit(SIZES, parts, [0], store, **{**OPTIONS, "epochs": 7})
+    fit({**SIZES, "layers": 2}, parts, [0], store, **OPTIONS)
+    fit(SIZES, parts, [2], store, **OPTIONS)
     assert asked == [0, 0, 0, 2], "another label, option, size or seed is another fit"
+
+
+# ---- fits side by side
+
+
+def test_rows_and_seeds_side_by_side_are_those_one_after_the_other(tmp_path, monkeypatch):
+    """Beside a row that fails; what is finished by then is not computed again, and nothing is started for it."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # for the other processes
+    good = {"train": planted(0), "devel": planted(1, clips=40)}
+    bad = {**good, "train": good["train"]._replace(labels=np.full((120, 7), np.nan))}
+    sizes = {"deep": {**SIZES, "layers": 2}, "plain": SIZES}
+    task = {"seeds": [1, 0], "store": Store(tmp_path), **OPTIONS}
+    parts = {"deep": good, "plain": good, "bad": bad}
+    with pytest.raises(InputError, match=r"^train: 120 of 120 clips lack"):
+        fusion.fit_rows(Viper, {**sizes, "bad": SIZES}, parts, workers=2, **task)
+    alone = fusion.fit_rows(Viper, sizes, parts, **{**task, "store": Store(tmp_path / "alone")})
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", lambda *_, **__: pytest.fail("fits again"))
+    monkeypatch.setattr(fusion, "fit_sequences", lambda *_, **__: pytest.fail("fits again"))
+    for workers in (1, 2):
+        together = fusion.fit_rows(Viper, sizes, parts, workers=workers, **task)
+        assert list(together) == list(alone) == ["deep", "plain"]
+        for row, fitted in together.items():
+            for one, other in zip(fitted, alone[row], strict=True):
+                assert (one.name, one.seed, one.epoch) == (row, other.seed, other.epoch)
+                for mine, theirs in ((one.predictions, other.predictions), (one.curves, other.curves)):
+                    assert mine.keys() == theirs.keys()
+                    assert all(np.array_equal(values, theirs[part]) for part, values in mine.items())
+
+
+def test_workers_that_are_refused_or_die(tmp_path, monkeypatch):
+    def dead(*_arguments, **_options) -> Future:
+        future: Future = Future()
+        future.set_exception(BrokenProcessPool("a process was terminated"))
+        return future
+
+    task = {"parts": {"x": {"train": planted(0)}}, "seeds": [0], "store": Store(tmp_path), **OPTIONS}
+    with pytest.raises(InputError, match=r"workers is 0; it must be at least 1"):
+        fusion.fit_rows(Viper, {"x": SIZES}, workers=0, **task)
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", dead)
+    with pytest.raises(InputError, match=r"with 2 workers \(a process was terminated\), .*take fewer"):
+        fusion.fit_rows(Viper, {"x": SIZES}, workers=2, **task)
 
 
 # ---- parts

@@ -289,6 +289,7 @@ def ablate(
     score: Callable[[list[str], Sequence[Lesson]], float],
     watch: Callable[[pd.DataFrame, pd.Series], None] | None = None,
     rows: Mapping[str, Mapping[str, bool]] = ABLATIONS,
+    processes: int = 1,
 ) -> Ablation:
     """Trains each row of Table 2 once for each seed and asks it about the test clips.
 
@@ -303,13 +304,15 @@ def ablate(
         score: validates, see `openset.by_labels`.
         watch: sees each run's history grow.
         rows: name -> what differs in the config.
+        processes: that learn together, see `tuning.tune`.
     """
     told, runs = [], {}
     for name, parts in rows.items():
         for seed in seeds:
             torch.manual_seed(seed)
             model = load(**parts)
-            run = tune(model, train, devel, folder, replace(recipe, seed=seed), score=score, watch=watch)
+            seeded = replace(recipe, seed=seed)
+            run = tune(model, train, devel, folder, seeded, score=score, watch=watch, processes=processes)
             runs[name, seed] = run
             texts = answers(model, test, run.folder / "answers.json", recipe)
             told += [{"row": name, "seed": seed, "clip": clip, "text": text} for clip, text in enumerate(texts)]

@@ -6,14 +6,18 @@ finds it there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from torch import nn
+from tqdm import tqdm
 
 from reaffect import mllm, paths
 from reaffect.corpora import hume_feats
@@ -27,7 +31,7 @@ from reaffect.metrics import pearson
 from reaffect.prompts import VAIANI_PROMPTS
 from reaffect.stats import paired_mean_pearson, williams
 from reaffect.store import Store
-from reaffect.training import Fitted, Part, fit_sequences
+from reaffect.training import Fitted, Part, fit_sequences, in_processes
 
 TEXTS = ("CLIP", "Video-LLaVA 1", "Video-LLaVA 2", "LLaVA")
 """Where the text modality may come from: templates, either prompt's description of the video, or of each frame."""
@@ -203,39 +207,71 @@ def parts(
     }
 
 
-def fit(
-    name: str,
+def fit_rows(
     network: type[nn.Module],
-    sizes: Mapping[str, Any],
-    parts: Mapping[str, Part],
+    sizes: Mapping[str, Mapping[str, Any]],
+    parts: Mapping[str, Mapping[str, Part]],
     *,
     seeds: Sequence[int],
+    workers: int = 1,
     store: Store | None = None,
     **options: Any,
-) -> list[Fitted]:
-    """Fits a network for each seed on `train` and predicts every other part; from the store where it was done before.
+) -> dict[str, list[Fitted]]:
+    """Fits a network for each row of a table and each seed on `train` and predicts every other part.
+
+    Each fit is stored when it is finished, and taken from the store where it was done before.
 
     Args:
-        name: for readers.
-        network: such as `Viper`; takes `sizes` and `seed`.
-        sizes: its arguments.
-        parts: see `parts`.
-        seeds: one fit each.
+        network: of all rows, such as `Viper`; takes `sizes` and `seed`.
+        sizes: its arguments, by row; their order is the result's.
+        parts: of each of these rows, at least; see `parts`.
+        seeds: one fit each, in every row.
+        workers: fits at a time, each in a process of its own; with 1, one after the other in this process. See
+            `training.in_processes`.
         store: by default the one under `paths.STORE`.
         options: for `training.fit_sequences`.
+
+    Raises:
+        InputError: fewer than one worker; a fit's, once those that have begun are finished.
     """
-    reported = {part: content for part, content in parts.items() if part != "train"}
-    content = {part: [np.concatenate(of.embeddings), of.labels, list(of.subjects)] for part, of in parts.items()}
-    recipe = {"network": network.__name__, "sizes": dict(sizes), "data": fingerprint(content), **options}
+    if workers < 1:
+        raise InputError(f"workers is {workers}; it must be at least 1.")
+    rows = [_Row(name, network, each, parts[name], options) for name, each in sizes.items()]
+    chosen = store or Store()
+    if workers > 1:
+        with in_processes(workers) as train, ThreadPoolExecutor(workers) as threads:
+            tasks = list(product(rows, seeds))
+            done = threads.map(lambda task: task[0].fit([task[1]], chosen, train), tasks)
+            list(tqdm(done, desc="networks", total=len(tasks)))
+    return {row.name: row.fit(seeds, chosen, fit_sequences) for row in rows}
 
-    def train(batch: list[int]) -> list[dict[str, Any]]:
-        [fitted] = fit_sequences(
-            lambda seed: network(**sizes, seed=seed), parts["train"], reported, name=name, seeds=batch, **options
-        )
-        return [_record(fitted)]
 
-    computed = (store or Store()).compute("fits", recipe, seeds, train, batch_size=1)
-    return [_fitted(name, seed, computed.values[seed]) for seed in seeds]
+class _Row:
+    """A network, and all that decides what becomes of it but the seed."""
+
+    def __init__(
+        self,
+        name: str,
+        network: type[nn.Module],
+        sizes: Mapping[str, Any],
+        parts: Mapping[str, Part],
+        options: Mapping[str, Any],
+    ):
+        self.name, self.options, self.parts = name, options, parts
+        self.make = partial(network, **sizes)
+        content = {part: [np.concatenate(of.embeddings), of.labels, list(of.subjects)] for part, of in parts.items()}
+        self.recipe = {"network": network.__name__, "sizes": dict(sizes), "data": fingerprint(content), **options}
+
+    def fit(self, seeds: Sequence[int], store: Store, train: Callable[..., list[Fitted]]) -> list[Fitted]:
+        """Fits from the store, or by what has the form of `fit_sequences`."""
+        reported = {part: content for part, content in self.parts.items() if part != "train"}
+
+        def fresh(batch: list[int]) -> list[dict[str, Any]]:
+            [fitted] = train(self.make, self.parts["train"], reported, name=self.name, seeds=batch, **self.options)
+            return [_record(fitted)]
+
+        computed = store.compute("fits", self.recipe, seeds, fresh, batch_size=1)
+        return [_fitted(self.name, seed, computed.values[seed]) for seed in seeds]
 
 
 def _record(fitted: Fitted) -> dict[str, Any]:

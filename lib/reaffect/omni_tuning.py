@@ -162,6 +162,7 @@ def ablate(
     max_new_tokens: int,
     rows: Mapping[str, Mapping[str, Any]] = ROWS,
     watch: Watch | None = None,
+    processes: int = 1,
 ) -> Ablation:
     """Takes each row through a course once for each seed, and asks it about the test clips (Tables 1 and 3).
 
@@ -174,13 +175,14 @@ def ablate(
         max_new_tokens: of an answer.
         rows: name -> what differs in the config.
         watch: sees each run's history grow.
+        processes: that learn together, see `tuning.tune`.
 
     Raises:
         InputError: a phase learns from a test clip, or is validated by one; or see `tuning.tune`.
     """
     _refuse_tested(course, test, "the test part")
     mark = fingerprint(content(test), max_new_tokens)
-    trainer = _Trainer(load, folder, watch)
+    trainer = _Trainer(load, folder, watch, processes)
     told, runs = [], {}
     for name, parts in rows.items():
         for seed in seeds:
@@ -202,11 +204,12 @@ def recognise(
     max_new_tokens: int,
     rows: Mapping[str, Mapping[str, Any]] = ROWS,
     watch: Watch | None = None,
+    processes: int = 1,
 ) -> Recognised:
     """Takes each row through each fold's course once for each seed, and asks it about what that fold tests (Table 5).
 
     Args:
-        load, folder, seeds, max_new_tokens, rows, watch: as for `ablate`.
+        load, folder, seeds, max_new_tokens, rows, watch, processes: as for `ablate`.
         courses: by fold; the last phase has that fold's recognition lessons.
         corpora: by name; clips of the fold's test parts are asked about, of all of them.
         seen: by media file, from `omni_inputs.perceived`.
@@ -214,7 +217,7 @@ def recognise(
     Raises:
         InputError: a phase learns from a clip that its fold tests, or is validated by one; or see `tuning.tune`.
     """
-    trainer = _Trainer(load, folder, watch)
+    trainer = _Trainer(load, folder, watch, processes)
     told: dict[str, list[pd.DataFrame]] = {name: [] for name in corpora}
     runs = {}
     for fold, course in courses.items():
@@ -265,8 +268,8 @@ def held_out_loss(model: OmniEmotion, lessons: Sequence[Lesson]) -> float:
 class _Trainer:
     """Takes models through courses."""
 
-    def __init__(self, load: Load, folder: str | Path, watch: Watch | None = None):
-        self.load, self.folder, self.watch = load, folder, watch
+    def __init__(self, load: Load, folder: str | Path, watch: Watch | None = None, processes: int = 1):
+        self.load, self.folder, self.options = load, folder, {"watch": watch, "processes": processes}
         self.aligned: dict[tuple[int, int, str], tuple[Tuned, dict[str, Tensor]]] = {}
 
     def take(self, course: Sequence[Phase], seed: int, parts: Mapping[str, Any]) -> tuple[OmniEmotion, list[Tuned]]:
@@ -297,9 +300,8 @@ class _Trainer:
     def run(self, model: OmniEmotion, phase: Phase, seed: int) -> Tuned:
         lessons, held_out = _taken(model, phase.lessons), _taken(model, phase.held_out)
         recipe = replace(phase.recipe, seed=seed)
-        return tune(
-            model.begin(phase.number), lessons, held_out, self.folder, recipe, score=phase.score, watch=self.watch
-        )
+        model = model.begin(phase.number)
+        return tune(model, lessons, held_out, self.folder, recipe, score=phase.score, **self.options)
 
 
 class _Follower(_Trainer):

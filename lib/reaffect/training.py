@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context
 from typing import NamedTuple
 
 import numpy as np
@@ -144,7 +148,7 @@ def fit_probes(
 
 
 def fit_sequences(
-    make: Callable[[int], nn.Module],
+    make: Callable[..., nn.Module],
     train: Part,
     reported: dict[str, Part],
     *,
@@ -162,7 +166,8 @@ def fit_sequences(
     On a GPU the forward pass runs in bfloat16; the loss is always float32.
 
     Args:
-        make: seed -> a network that takes features (batch, frames, width) and a boolean mask (batch, frames).
+        make: called with `seed`, gives a network that takes features (batch, frames, width) and a boolean mask (batch,
+            frames).
         train: what is learned from, the selection part included.
         reported: parts to predict, by name; never looked at for any choice, unless `select_on` says so.
         name: of the network, for readers.
@@ -193,10 +198,47 @@ def fit_sequences(
         parts = {**reported, SELECTION: _rows(train, np.flatnonzero(held))}
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            films = _learn(make(seed), _rows(train, np.flatnonzero(~held)), parts, seed, epochs, batch_size, **rate)
+            films = _learn(
+                make(seed=seed), _rows(train, np.flatnonzero(~held)), parts, seed, epochs, batch_size, **rate
+            )
         labels = {part: content.labels for part, content in parts.items()}
         fitted.append(_choose(name, seed, films, labels, select_on))
     return fitted
+
+
+@contextmanager
+def in_processes(workers: int) -> Iterator[Callable[..., list[Fitted]]]:
+    """`fit_sequences` in processes of its own, for small networks, one of which leaves a GPU idle between its kernels.
+
+    What is yielded takes the arguments of `fit_sequences` and waits for what it gives: call it from several threads. On
+    the processor, a worker has an even share of this process's threads; the same number gives the same bits anywhere.
+    Each worker holds the data of one call and its network; on a GPU, all of them on the first.
+
+    Args:
+        workers: processes; none is started before the first call.
+
+    Raises:
+        InputError: by the call: what `fit_sequences` raises, too little memory, or a process that died.
+    """
+    settings = max(1, torch.get_num_threads() // workers), torch.are_deterministic_algorithms_enabled()
+    spawned = get_context("spawn")  # forking a process that runs torch's threads, or has a GPU, can hang
+    with ProcessPoolExecutor(workers, mp_context=spawned, initializer=_settle, initargs=settings) as pool:
+
+        def fit(*arguments: object, **options: object) -> list[Fitted]:
+            try:
+                return pool.submit(fit_sequences, *arguments, **options).result()
+            except (BrokenProcessPool, torch.OutOfMemoryError) as error:
+                raise InputError(
+                    f"A fit did not end with {workers} workers ({error}), most likely for want of memory; take fewer. "
+                    "Finished fits are kept."
+                ) from error
+
+        yield fit
+
+
+def _settle(threads: int, deterministic: bool) -> None:
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
 
 
 def summary(fitted: Sequence[Fitted], part: str) -> pd.DataFrame:

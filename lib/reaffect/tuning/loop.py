@@ -5,15 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import get_cosine_schedule_with_warmup
@@ -24,7 +22,9 @@ from reaffect.hardware import best_device
 from reaffect.models.soft_prompt import SoftPromptLM
 from reaffect.tuning import kept
 from reaffect.tuning.lessons import Lesson, bucketed, content, contents_of, cut, kinds_of
+from reaffect.tuning.processes import Team, deal
 from reaffect.tuning.recipe import Recipe
+from reaffect.tuning.replica import Replica, checkpointed
 
 Score = Callable[[list[str], Sequence[Lesson]], float]
 """Answers and the lessons that they answer -> a number, the higher the better."""
@@ -59,12 +59,18 @@ def tune(
     score: Score,
     save_every: int = 50,
     watch: Watch | None = None,
+    processes: int = 1,
 ) -> Tuned:
     """Trains what requires a gradient, keeps the epoch whose answers to `held_out` score best, and loads it.
 
     On a GPU if there is one, and in bf16 if the language model is. On the processor, a run that was killed and called
     again gives the same weights bit for bit as one that was not: batches and dropout come from the seed and the step's
     number alone.
+
+    Several processes learn together what one would: each step's lessons and each validation's are dealt to them, and
+    gradients are summed. Weights then differ by rounding and by other draws of dropout, so the folder is the same, and
+    a run that was begun by one may be gone on with by several. Lessons are sent to them as they are needed, through
+    pipes. A step of a single lesson is learned by one of them while the others wait.
 
     Args:
         model: frozen where it is not to learn; left in evaluation mode with the chosen epoch's weights, on the GPU if
@@ -78,10 +84,12 @@ def tune(
         score: what counts as good. What it does is no part of the fingerprint: if it changes, name another folder.
         save_every: steps after which the state is written, besides after each epoch.
         watch: called after each step and each epoch, and once with a run that was finished before.
+        processes: that learn together, this one included, each on a GPU of its own, or all on the processor.
 
     Raises:
         InputError: no lessons, an empty answer, a clip in both parts, a lesson that the model refuses, nothing to
-            train, or a loss that is not finite: its step and lesson are named, and the state before it is kept.
+            train, more processes than GPUs, a process that dies, or a loss that is not finite: its step and lesson are
+            named, and the state before it is kept.
     """
     if save_every < 1:
         raise InputError(f"save_every is {save_every}; it must be at least 1.")
@@ -92,15 +100,12 @@ def tune(
     # The config stands for what weights do not show, such as dropout.
     known = content([type(model).__name__, model.config, model.state_dict(), sorted(learned)])
     folder = Path(folder) / fingerprint(dataclasses.asdict(recipe), known, parts)
-    # Accelerate's own accumulation counts a data loader's batches; here a step's batches are known beforehand. Its own
-    # autocasting is decided once a process, whatever a second model is in.
-    accelerator = Accelerator(cpu=best_device() == "cpu")
-    model.to(accelerator.device)
+    team = Team(Replica(model, best_device(), recipe), processes)
     finished = (folder / kept.NOTE).exists()
     if not finished:
         folder.mkdir(parents=True, exist_ok=True)
-        run = _Run(accelerator, model, lessons, held_out, folder, recipe, score)
-        with _checkpointed(model.language_model, recipe.checkpointing):
+        run = _Run(team, lessons, held_out, folder, recipe, score)
+        with team.started(folder), checkpointed(model.language_model, recipe.checkpointing):
             _train(run, save_every, watch)
         run.finish()
     kept.load_adapters(model, folder)
@@ -137,22 +142,21 @@ class _Run:
 
     def __init__(
         self,
-        accelerator: Accelerator,
-        model: SoftPromptLM,
+        team: Team,
         lessons: Sequence[Lesson],
         held_out: Sequence[Lesson],
         folder: Path,
         recipe: Recipe,
         score: Score,
     ):
-        self.accelerator, self.model = accelerator, model
+        self.team, self.replica = team, team.leader
         self.lessons, self.held_out, self.folder, self.recipe, self.score = lessons, held_out, folder, recipe, score
         self.lengths, self.answer_tokens = self._measure(lessons)
         lengths, _ = self._measure(held_out)
         self.held_batches = bucketed(lengths, recipe.batch_size, seed=0, epoch=0, kinds=kinds_of(held_out))
         self.steps_an_epoch = len(self._groups(0))
         self.steps = recipe.epochs * self.steps_an_epoch
-        self.weights = kept.trainable(model)
+        self.weights = self.replica.weights
         self.history: list[list[float]] = []
         self.scores: list[float] = []
         self._start()
@@ -177,19 +181,21 @@ class _Run:
         epoch, place = divmod(self.step, self.steps_an_epoch)
         batches = self._groups(epoch)[place]
         tokens = self.answer_tokens[np.concatenate(batches)].sum()
+        dealt = [
+            [(rows, float(self.answer_tokens[rows].sum() / tokens)) for rows in own]
+            for own in deal(batches, self.team.size)
+        ]
+        tasks = [[([self.lessons[row] for row in rows], share) for rows, share in own] for own in dealt]
         mean = 0.0
-        self.model.train()
-        with _random_numbers(self.recipe.seed, self.step):
-            for rows in batches:
-                loss = self._loss(rows)
-                if not loss.isfinite():
+        for own, losses in zip(dealt, self.team.learn(tasks, self.step), strict=True):
+            for (rows, share), loss in zip(own, losses, strict=False):  # none follow one that is not finite
+                if not math.isfinite(loss):
                     self._refuse(rows, loss)
-                share = float(self.answer_tokens[rows].sum() / tokens)
-                self.accelerator.backward(loss * share)
-                mean += loss.item() * share
+                mean += loss * share
+        self.team.sum_gradients()
         norm = nn.utils.get_total_norm([weight.grad for weight in self.weights.values() if weight.grad is not None])
         if not norm.isfinite():
-            self._refuse(np.concatenate(batches), norm)
+            self._refuse(np.concatenate(batches), norm.item())
         self.history.append([self.step + 1, epoch + 1, mean, self.schedule.get_last_lr()[0]])
         self.optimizer.step()
         self.schedule.step()
@@ -197,12 +203,9 @@ class _Run:
 
     def validate(self) -> None:
         """Scores the epoch that is done, and keeps its weights if none before was better."""
-        self.model.eval()
         answers = [""] * len(self.held_out)
-        for rows in self.held_batches:
-            with self._autocast():
-                asked = self._asked(self.held_out, rows)
-                texts = self.model.generate(*asked, max_new_tokens=self.recipe.max_new_tokens)
+        told = self.team.answers([[self.held_out[row] for row in rows] for rows in self.held_batches])
+        for rows, texts in zip(self.held_batches, told, strict=True):
             for row, text in zip(rows, texts, strict=True):
                 answers[row] = text
         score = float(self.score(answers, self.held_out))
@@ -255,52 +258,30 @@ class _Run:
         size, seed, kinds = self.recipe.batch_size, self.recipe.seed, kinds_of(self.lessons)
         return cut(bucketed(self.lengths, size, seed=seed, epoch=epoch, kinds=kinds), self.recipe.accumulate)
 
-    def _autocast(self) -> torch.autocast:
-        """In bf16 if the language model is."""
-        mixed = self.model.language_model.dtype == torch.bfloat16
-        return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=mixed)
-
     def _best(self) -> Path:
         return self.folder / f"epoch-{self.epoch:03d}.safetensors"
 
     def _measure(self, lessons: Sequence[Lesson]) -> tuple[np.ndarray, np.ndarray]:
         """Tokens of each lesson, and those of its answer; what the model refuses is found here, before a step."""
-        self.model.eval()
+        self.replica.model.eval()
         counts = []
         for row, lesson in enumerate(lessons):
             try:
-                with self._autocast():
-                    counts.append(self.model.lengths(*self._asked(lessons, [row]), [lesson.answer]))
+                counts.append(self.replica.lengths(lesson))
             except ValueError as error:
                 raise InputError(f"Lesson {row} ({lesson.question!r:.60}): {error}.") from error
-        lengths, answers = np.concatenate(counts, axis=1)
+        lengths, answers = np.array(counts).T
         return lengths, answers
 
-    def _loss(self, rows: Sequence[int]) -> Tensor:
-        with self._autocast():
-            return self.model(*self._asked(self.lessons, rows), [self.lessons[row].answer for row in rows]).loss
-
-    def _asked(self, lessons: Sequence[Lesson], rows: Sequence[int]) -> tuple[list[str], list | None, list | None]:
-        """Questions, frames and audio of a batch."""
-        chosen = [lessons[row] for row in rows]
-        frames, audio = (self._placed([getattr(one, name) for one in chosen]) for name in ("frames", "audio"))
-        return [one.question for one in chosen], frames, audio
-
-    def _placed(self, clips: list) -> list | None:
-        """None where a batch has none of it; clips that are no plain tensors are moved by the model."""
-        if clips[0] is None:
-            return None
-        return [clip.to(self.accelerator.device) if torch.is_tensor(clip) else clip for clip in clips]
-
-    def _refuse(self, rows: np.ndarray, value: Tensor) -> None:
+    def _refuse(self, rows: np.ndarray, value: float) -> None:
         """Keeps the state before this step, and says which lesson broke it."""
         self.save()
-        self.model.eval()
+        self.replica.model.eval()
         with torch.inference_mode():
-            guilty = [row for row in rows if not self._loss([row]).isfinite()]
+            guilty = [row for row in rows if not self.replica.loss([self.lessons[row]]).isfinite()]
         named = ", ".join(f"{row} ({self.lessons[row].question!r:.60})" for row in (guilty or rows)[:3])
         raise InputError(
-            f"Step {self.step + 1}: loss or gradient is {value.item()}, with lesson {named}"
+            f"Step {self.step + 1}: loss or gradient is {value}, with lesson {named}"
             f"{'' if guilty else ', none of which has such a loss alone'}; mend or leave out the lesson, or take a "
             f"lower learning_rate. The state before the step is kept in {self.folder}."
         )
@@ -310,27 +291,3 @@ def _tables(history: Sequence[Sequence[float]], scores: Sequence[float]) -> tupl
     table = pd.DataFrame(list(history), columns=["step", "epoch", "loss", "learning_rate"])
     epochs = pd.RangeIndex(1, len(scores) + 1, name="epoch")
     return table, pd.Series(list(scores), epochs, dtype=float, name="score")
-
-
-@contextmanager
-def _random_numbers(seed: int, step: int) -> Iterator[None]:
-    """Random numbers of one step, which do not depend on those drawn before, and leave the caller's as they were."""
-    with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_available() else []):
-        torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
-        yield
-
-
-@contextmanager
-def _checkpointed(language_model: nn.Module, wanted: bool) -> Iterator[None]:
-    """The language model with gradient checkpointing, for which it must not keep keys and values."""
-    if not wanted:
-        yield
-        return
-    config, cached = language_model.config, language_model.config.use_cache
-    config.use_cache = False
-    language_model.activation_checkpointing_enable()
-    try:
-        yield
-    finally:
-        language_model.activation_checkpointing_disable()
-        config.use_cache = cached
