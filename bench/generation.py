@@ -1,4 +1,4 @@
-"""Answers by the small Video-LLaVA: in batches, against one clip at a time; three questions, for one look or three.
+"""Answers by the small Video-LLaVA: in batches, against one clip at a time; questions, for one look or one each.
 
 Run: python -m bench.generation
 """
@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -30,12 +31,23 @@ def main() -> None:
     compare(f"descriptions, prompt {VAIANI_PROMPTS[1]!r}", batches, reference="batches of 32")
     looks = {"together": partial(together, model, clips), "one after the other": partial(apart, model, clips)}
     compare("both prompts and the score question", looks, reference="together")
+    vectors = {
+        "together": partial(embedded, model, clips),
+        "one after the other": partial(embedded_apart, model, clips),
+    }
+    compare("vectors under these", vectors, reference="together", alike=close)
 
 
-def compare(title: str, contenders: dict[str, Callable[[], pd.DataFrame]], *, reference: str) -> None:
-    """Times contenders whose answers are equal."""
+def compare(
+    title: str,
+    contenders: dict[str, Callable[[], pd.DataFrame]],
+    *,
+    reference: str,
+    alike: Callable[[pd.DataFrame, pd.DataFrame], bool] = pd.DataFrame.equals,
+) -> None:
+    """Times contenders whose tables are alike."""
     tables = [contender() for contender in contenders.values()]
-    if not all(table.equals(tables[0]) for table in tables):
+    if not all(alike(table, tables[0]) for table in tables):
         raise SystemExit(f"{title}: the answers differ, so the comparison means nothing")
     report(title, median_seconds_by_turns(contenders, repeats=3), reference=reference)
 
@@ -59,6 +71,25 @@ def apart(model: mllm.VideoMLLM, clips: list[str]) -> pd.DataFrame:
     with tempfile.TemporaryDirectory() as folder:
         model.store = Store(folder)
         return pd.DataFrame({name: model.describe(clips, prompt).text for name, prompt in QUESTIONS.items()})
+
+
+def embedded(model: mllm.VideoMLLM, clips: list[str]) -> pd.DataFrame:
+    """Vectors under three prompts for one look at each clip."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.store = Store(folder)
+        return pd.concat(model.embed_each(clips, QUESTIONS), axis=1)
+
+
+def embedded_apart(model: mllm.VideoMLLM, clips: list[str]) -> pd.DataFrame:
+    """The same vectors, each for a look of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.store = Store(folder)
+        return pd.concat({name: model.embed(clips, prompt) for name, prompt in QUESTIONS.items()}, axis=1)
+
+
+def close(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    """To the digits that bfloat16 has."""
+    return one.index.equals(other.index) and np.allclose(one, other, atol=0.02)
 
 
 if __name__ == "__main__":

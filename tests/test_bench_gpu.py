@@ -94,6 +94,7 @@ def test_all_of_it_is_measured(speed):
     a = {one.name: one for one in speed.measurements}
     assert list(a) == [
         "Video-LLaVA, answers",
+        "Video-LLaVA, compiled with a static cache",
         "Video-LLaVA, prefill",
         "Video-LLaVA, whole answers",
         "Video-LLaVA, decoding",
@@ -104,6 +105,9 @@ def test_all_of_it_is_measured(speed):
     ]
     for name in ("Video-LLaVA, answers", "ViPER, training step"):
         assert a[name].value == pytest.approx(a[name].seconds["plain"] / a[name].seconds["ours"])
+    of_static = a["Video-LLaVA, compiled with a static cache"]
+    assert of_static.value == pytest.approx(of_static.seconds["ours"] / of_static.seconds["static"])
+    assert of_static.seconds["ours"] == a["Video-LLaVA, answers"].seconds["ours"]
     of_decoding = a["Video-LLaVA, decoding"].seconds
     assert a["Video-LLaVA, decoding"].value == pytest.approx(of_decoding["network"] / of_decoding["decoding"])
     limited = ["Video-LLaVA, prefill", "Video-LLaVA, whole answers", "Omni, batches of 2", "Micro, batches of 1"]
@@ -167,6 +171,21 @@ def test_memory_that_grows_with_the_clips_is_seen():
     kept = gpu.given_back(lambda part: [np.ones(size, np.uint8) for _ in part], clips, 2, size)
     freed = gpu.given_back(lambda part: [np.ones(size, np.uint8).sum() for _ in part], clips, 2, size)
     assert kept == pytest.approx(0, abs=0.1) and freed > 0.8
+
+
+def test_a_machine_without_a_compiler_measures_the_rest(capsys):
+    def compile_it():
+        raise torch._dynamo.exc.InternalTorchDynamoError("Failed to find C compiler.\nMore.")
+
+    assert not gpu.compiles(compile_it)
+    assert capsys.readouterr().err == "no compiled network is measured: Failed to find C compiler.\n"
+    assert gpu.compiles(lambda: None)
+    with pytest.raises(torch.OutOfMemoryError):
+        gpu.compiles(partial(raised, torch.OutOfMemoryError()))
+
+
+def raised(error: Exception) -> None:
+    raise error
 
 
 def test_a_step_that_does_not_fit_takes_fewer_lessons(sizes, caplog):

@@ -1,15 +1,18 @@
-"""Batches that do not fit in memory: smaller ones, a note, and nothing lost."""
+"""Batches that fit in memory; of those that do not, smaller ones, a note, and nothing lost."""
 
 from __future__ import annotations
 
 import logging
 import weakref
 
+import psutil
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reaffect.errors import InputError
-from reaffect.memory import Fitting
+from reaffect.memory import Fitting, cut, free_bytes
 
 
 class Doubling:
@@ -82,3 +85,43 @@ def test_what_the_failed_batch_held_is_free_before_the_next():
 
     assert Fitting(compute)(["a", "b"]) == ["a", "b"]
     assert len(held) == 3
+
+
+# ---- batches that are cut to fit
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most", "budget", "batches"),
+    [
+        ([], 4, 10, []),
+        ([3, 3, 3, 3, 3], 2, 100, [[0, 1], [2, 3], [4]]),  # alike: as they came
+        ([3, 3, 3, 3, 3], 9, 9, [[0, 1, 2], [3, 4]]),
+        ([1, 4, 2, 4], 9, 8, [[1, 3], [2, 0]]),  # the largest first; 2 and 1 take 2 each
+        ([1, 9, 1], 9, 4, [[1], [0, 2]]),  # too large: tried alone
+        ([0, 5, 0], 9, 5, [[1], [0, 2]]),
+        ([2, 1], 9, 0, [[0], [1]]),  # no memory free: one at a time
+    ],
+)
+def test_items_are_cut_into_batches_that_fit(sizes, most, budget, batches):
+    assert cut(sizes, most, budget) == batches
+
+
+@given(sizes=st.lists(st.integers(0, 50), max_size=30), most=st.integers(1, 8), budget=st.integers(0, 120))
+def test_every_item_is_cut_once_and_no_batch_takes_more_than_there_is(sizes, most, budget):
+    batches = cut(sizes, most, budget)
+    assert sorted(item for batch in batches for item in batch) == list(range(len(sizes)))
+    descending = [sizes[item] for batch in batches for item in batch]
+    assert descending == sorted(sizes, reverse=True)
+    for batch in batches:
+        assert 1 <= len(batch) <= most
+        assert len(batch) == 1 or len(batch) * max(sizes[item] for item in batch) <= budget
+    for batch in batches[:-1]:
+        assert len(batch) == most or (len(batch) + 1) * sizes[batch[0]] > budget, "one more would have fitted"
+
+
+def test_free_memory_is_the_machines_or_the_gpus_with_what_torch_holds_unused(monkeypatch):
+    assert 0 < free_bytes(torch.device("cpu")) < psutil.virtual_memory().total
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (50, 100))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 30)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 20)
+    assert free_bytes(torch.device("cuda:0")) == 50 + 30 - 20

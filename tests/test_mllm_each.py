@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from transformers import StaticCache
 
 from reaffect import media, mllm
 from reaffect.errors import InputError
 from reaffect.prompts import VAIANI_PROMPTS, VAIANI_QUESTION
+from reaffect.served import ServedMLLM
 from reaffect.store import Store
 from test_mllm import checkpoint, fresh, video_llava  # noqa: F401
 from tiny_mllms import template
@@ -84,6 +87,37 @@ def test_questions_that_share_a_look_are_answered_as_if_asked_alone(checkpoint, 
     assert not torch.allclose(one.logits[0][0], one.logits[0][1], atol=1e-3), "the clips differ"
 
 
+@pytest.mark.parametrize("tokens", ["sequence", "answer"])
+def test_prompts_that_share_a_look_embed_as_if_alone(checkpoint, clips, tmp_path, monkeypatch, tokens):  # noqa: F811
+    apart, together = fresh(checkpoint, tmp_path / "apart"), fresh(checkpoint, tmp_path / "together")
+    expected = {name: apart.embed(clips, text, tokens=tokens, **SHORT) for name, text in THREE.items()}
+    watched = Watched(together, monkeypatch)
+    found = together.embed_each(clips, THREE, tokens=tokens, **SHORT)
+    assert watched.looks() == 1 and watched.questions() == [4, 4, 4]
+    assert list(found) == list(THREE)
+    for name, alone_with_it in expected.items():
+        pd.testing.assert_frame_equal(found[name], alone_with_it, rtol=0, atol=1e-5)
+    assert not np.allclose(expected["general"], expected["scores"], atol=1e-2), "the prompts differ"
+    assert not np.allclose(*expected["general"].to_numpy()[:2], atol=1e-3), "the clips differ"
+    pd.testing.assert_frame_equal(together.embed(clips, THREE["scores"], tokens=tokens, **SHORT), found["scores"])
+    assert len(watched.inputs) == 4, "what is stored is not computed again"
+
+
+def test_answers_with_a_cache_of_fixed_size_are_those_with_one_that_grows(checkpoint, clips, tmp_path, monkeypatch):  # noqa: F811
+    growing, static = fresh(checkpoint, tmp_path / "growing"), fresh(checkpoint, tmp_path / "static")
+    static.static = True
+    one, other = Watched(growing, monkeypatch), Watched(static, monkeypatch)
+    kinds = []
+    forward = static.network.get_decoder().register_forward_hook(lambda *_: kinds.append(type(_[2].past_key_values)))
+    pd.testing.assert_frame_equal(
+        static.describe(clips, THREE["general"], **SHORT), growing.describe(clips, THREE["general"], **SHORT)
+    )
+    np.testing.assert_allclose(*(watched.logits[0] for watched in (one, other)), atol=1e-5)
+    assert set(kinds) == {StaticCache}
+    forward.remove()
+    pd.testing.assert_frame_equal(static.describe_each(clips, THREE, **SHORT), alone(growing, clips, **SHORT))
+
+
 @pytest.mark.parametrize("name", HEARING)
 def test_an_omni_modal_model_listens_once(name, clips, tmp_path, monkeypatch):
     torch.manual_seed(0)
@@ -102,7 +136,8 @@ def test_an_omni_modal_model_listens_once(name, clips, tmp_path, monkeypatch):
         np.testing.assert_allclose(continued, asked, atol=1e-5)
 
 
-def test_a_clip_is_decoded_encoded_and_read_once(video_llava, clips, tmp_path, monkeypatch):  # noqa: F811
+@pytest.mark.parametrize("method", ["describe_each", "embed_each"])
+def test_a_clip_is_decoded_encoded_and_read_once(video_llava, clips, tmp_path, monkeypatch, method):  # noqa: F811
     model = fresh(video_llava, tmp_path)
     decoded, encoded, tokens = [], [], []
     read = media.read_frames
@@ -111,7 +146,7 @@ def test_a_clip_is_decoded_encoded_and_read_once(video_llava, clips, tmp_path, m
     model.network.get_decoder().register_forward_pre_hook(
         lambda _m, _a, options: tokens.append(options["inputs_embeds"].shape[1]), with_kwargs=True
     )
-    model.describe_each(clips, THREE, max_new_tokens=1)
+    getattr(model, method)(clips, THREE, max_new_tokens=1)
     assert sorted(decoded) == sorted(clips) and encoded == [1]
     video = 8 * 5
     assert tokens[0] == len("user: ") + video, "every letter is a token, and the questions part at their first"
@@ -150,7 +185,12 @@ def test_a_model_that_cannot_share_a_look_is_asked_one_by_one(video_llava, clips
     watched = Watched(model, monkeypatch)
     found = model.describe_each(clips[:2], THREE, **SHORT)
     assert watched.looks() == 3 and watched.questions() == []
-    pd.testing.assert_frame_equal(found, alone(hindered("apart"), clips[:2], **SHORT))
+    apart = hindered("apart")
+    pd.testing.assert_frame_equal(found, alone(apart, clips[:2], **SHORT))
+    embedded = model.embed_each(clips[:2], THREE)
+    assert watched.looks() == 6 and watched.questions() == []
+    for name, prompt in THREE.items():
+        pd.testing.assert_frame_equal(embedded[name], apart.embed(clips[:2], prompt))
 
 
 def test_a_bad_clip_lacks_every_answer(video_llava, clips, tmp_path):  # noqa: F811
@@ -163,6 +203,15 @@ def test_a_bad_clip_lacks_every_answer(video_llava, clips, tmp_path):  # noqa: F
     assert list(model.problems) == [str(broken)] and "broken.mp4" in model.problems[str(broken)]
     with pytest.raises(InputError, match=r"broken\.mp4"):
         model.describe_each([str(broken)], THREE, strict=True)
+    for vectors in model.embed_each([clips[0], str(broken)], THREE).values():
+        assert vectors.notna().all(axis=1).tolist() == [True, False] and vectors.loc[str(broken)].isna().all()
+
+
+@pytest.mark.parametrize("method", ["embed", "embed_each"])
+def test_a_served_model_says_that_it_cannot_embed(method):
+    model = ServedMLLM(SimpleNamespace(model="far/away"), "its identity")
+    with pytest.raises(InputError, match="far/away: a server gives answers, and no hidden states"):
+        getattr(model, method)(["a.mp4"], THREE)
 
 
 METHODS: dict[str, Callable[[mllm.VideoMLLM, list[str], int], pd.DataFrame]] = {

@@ -64,6 +64,21 @@ def test_batches_have_the_size_asked_for_and_an_item_asked_twice_is_computed_onc
     assert list(result.values) == ["a", "b", "c", "d", "e"]
 
 
+def test_batches_may_be_cut_by_what_items_are_and_results_stay_in_the_order_asked(store):
+    store.compute("answers", {}, ["bb"], Counted(), batch_size=1)
+    seen, cuttings = [], []
+
+    def longest_first(items):
+        cuttings.append(items)
+        return [[2], [0, 1]]
+
+    function = lambda batch: seen.append(batch) or [f"value of {item}" for item in batch]  # noqa: E731
+    computed = store.compute("answers", {}, ["a", "bb", "c", "ddd"], function, batch_size=longest_first)
+    assert cuttings == [["a", "c", "ddd"]], "what is stored is not cut"
+    assert seen == [["ddd"], ["a", "c"]]
+    assert list(computed.values) == ["a", "bb", "c", "ddd"]
+
+
 def test_another_recipe_or_name_never_reads_these_values(store):
     recipe = {"model": "small", "options": {"temperature": 0.0, "frames": 8}}
     store.compute("answers", recipe, ["a"], lambda batch: ["old"], batch_size=1)

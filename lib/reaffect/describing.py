@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,7 @@ from jaxtyping import Float32, UInt8
 from reaffect import media
 from reaffect.errors import InputError
 from reaffect.prompts import parse_scores
-from reaffect.store import Store
+from reaffect.store import READERS, Store
 
 
 class Describer:
@@ -67,7 +69,8 @@ class Describer:
             frames: equidistant frames shown, the first and last included; a single one is the middle one.
             audio: whether the sound is played to it, too; a clip without sound is then played as a second of silence.
             max_new_tokens: where an answer is cut off.
-            batch_size: clips asked about together, fewer if memory runs out; changes speed, not answers.
+            batch_size: clips asked about together at most: those that are many tokens come first, and fewer at once
+                where memory is short; changes speed, not answers.
             strict: raise the first bad clip's InputError instead of listing it.
 
         Raises:
@@ -122,7 +125,7 @@ class Describer:
             prompt: what is asked of every frame.
             frames: equidistant, first and last included.
             max_new_tokens, strict: as for `describe_each`.
-            batch_size: clips asked about together; the model is asked about `frames` times as many pictures at once.
+            batch_size: clips asked about together at most; the model is asked about `frames` times as many pictures.
         """
         recipe = {"prompt": prompt, "frames": frames, "max_new_tokens": max_new_tokens, "each frame": True}
         values = self._told_of_frames(recipe, clips, batch_size, strict)
@@ -155,6 +158,42 @@ def sound(clip: str, sample_rate: int) -> Float32[np.ndarray, " samples"]:
     """A clip's sound, a second of silence if it has none."""
     waveform = media.read_waveform(clip, sample_rate)
     return waveform if len(waveform) else np.zeros(sample_rate, np.float32)
+
+
+def times(clip: str, frames: int) -> dict[str, Any]:
+    """Which of a clip's frames `film` takes, and the clip's rate; None for a folder of frames, which does not tell."""
+    whole = media.probe(clip)
+    shown = media.frame_indices(whole.frames, frames) if frames > 1 else media.frame_indices(whole.frames, 3)[1:2]
+    rate = whole.fps if whole.fps > 0 else None
+    return {"total_num_frames": whole.frames, "fps": rate, "frames_indices": shown}
+
+
+class Extent(NamedTuple):
+    """How much of a clip there is to see and to hear."""
+
+    height: int
+    width: int
+    sound_s: int
+    """Of `sound`, rounded up; 0 if it is not to be heard."""
+
+
+UNLIKE = Extent(64, 64, 0), Extent(256, 64, 0), Extent(720, 1280, 0)
+"""Shapes of silent clips, as small, narrow and large as clips may be."""
+
+
+def extents(clips: Sequence[str], *, audio: bool) -> list[Extent | None]:
+    """Of each clip, without decoding it; None of one that cannot be read."""
+
+    def extent(clip: str) -> Extent | None:
+        try:
+            whole = media.probe(clip)
+        except InputError:
+            return None
+        heard_s = max(1, math.ceil(whole.duration_s)) if whole.has_audio else 1
+        return Extent(whole.height, whole.width, heard_s if audio else 0)
+
+    with ThreadPoolExecutor(READERS) as pool:
+        return list(pool.map(extent, clips))
 
 
 def index(clips: Sequence[str | Path]) -> pd.Index:

@@ -1,4 +1,4 @@
-"""Memory that runs out is answered by a smaller batch and a note, never by a crash."""
+"""Batches as large as memory holds; memory that runs out is answered by a smaller one and a note, never by a crash."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
+import psutil
 import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
@@ -14,6 +15,42 @@ from reaffect.errors import InputError
 log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
+
+SHARE = 0.9
+"""Of the memory that is free, what a batch may take; the rest is lost between blocks."""
+
+
+def free_bytes(device: torch.device) -> int:
+    """What tensors can still take: of a GPU, with what torch holds of it unused, or else of the machine."""
+    if device.type != "cuda":
+        return psutil.virtual_memory().available
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + unused
+
+
+def cut(sizes: Sequence[int], most: int, budget: int) -> list[list[int]]:
+    """Items in batches of like size, the largest first: if memory runs out, then at the start.
+
+    Args:
+        sizes: of each item, in any unit; alike ones keep their order.
+        most: items in a batch.
+        budget: what a batch may take, where each of its items takes as much as its largest; an item that is larger
+            is a batch of its own.
+
+    Returns:
+        The items' numbers, by batch.
+
+    >>> cut([1, 5, 2, 5], most=3, budget=10)
+    [[1, 3], [2, 0]]
+    """
+    batches: list[list[int]] = []
+    for item in sorted(range(len(sizes)), key=lambda item: -sizes[item]):
+        last = batches[-1] if batches else []
+        if last and len(last) < most and (len(last) + 1) * sizes[last[0]] <= budget:
+            last.append(item)
+        else:
+            batches.append([item])
+    return batches
 
 
 class Fitting(Generic[Value]):

@@ -9,26 +9,36 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from reaffect import describing, media, paths
-from reaffect.describing import Describer
+from reaffect import describing, paths
+from reaffect.describing import Describer, Extent
 from reaffect.errors import InputError
 from reaffect.fingerprint import clip_key, fingerprint
 from reaffect.hardware import best_device, precision
-from reaffect.memory import Fitting
-from reaffect.models.multimodal import CONTINUING, PER_TOKEN, chat, endings_of, read_multimodal
+from reaffect.memory import SHARE, Fitting, cut, free_bytes
+from reaffect.models.multimodal import (
+    CONTINUING,
+    PER_TOKEN,
+    chat,
+    endings_of,
+    last_states,
+    read_multimodal,
+    token_bytes,
+)
 from reaffect.store import Store
 
 if TYPE_CHECKING:
     from reaffect.served import ServedMLLM
+
+Value = TypeVar("Value")
 
 DEFAULT_FRAMES = 8
 """Shown of a clip if the processor does not say; as Video-LLaVA (Lin et al. 2023) was trained."""
@@ -66,7 +76,7 @@ class Seen(NamedTuple):
 
     film: np.ndarray  # uint8 (frames, height, width, 3), RGB
     sound: np.ndarray | None  # float32 (samples,), if it is to be heard
-    times: dict[str, Any] | None  # of its frames, if they are told; see `_times`
+    times: dict[str, Any] | None  # of its frames, if they are told; see `describing.times`
 
 
 class VideoMLLM(Describer):
@@ -80,6 +90,9 @@ class VideoMLLM(Describer):
         super().__init__(identity, store)
         self.network = network
         self.processor = processor
+        self.static = False
+        """Whether a question asked alone is answered with a cache of fixed size, for which transformers compiles the
+        network on a GPU; questions that share a look go on from one that grows. `make bench-gpu` tells if it pays."""
         processor.tokenizer.padding_side = "left"  # answers of a batch begin side by side
 
     @property
@@ -114,52 +127,72 @@ class VideoMLLM(Describer):
             return 1
         return getattr(self.processor.video_processor, "num_frames", None) or DEFAULT_FRAMES
 
-    def embed(
+    def embed_each(
         self,
         clips: Sequence[str | Path],
-        prompt: str,
+        prompts: Mapping[str, str],
         *,
         tokens: str = "sequence",
         frames: int | None = None,
         max_new_tokens: int = 128,
         batch_size: int = 16,
         strict: bool = False,
-    ) -> pd.DataFrame:
-        """Mean of the last layer's states over all output tokens (Vaiani et al. 2024, Section 4.2).
+    ) -> dict[str, pd.DataFrame]:
+        """Clips as vectors, under several prompts for one look at each.
+
+        A vector is the mean of the last layer's states over all output tokens (Vaiani et al. 2024, Section 4.2, which
+        does so under two prompts). Vectors are those of `embed`, but for rounding, and it finds them in the store.
 
         Args:
             clips: video files.
-            prompt: what is asked, without the chat format.
+            prompts: what is asked, without the chat format, by a name of one's own.
             tokens: which output tokens: those of the whole input `sequence`, video and question, or those of
                 the generated `answer`. The paper does not say; we read the former.
             frames, max_new_tokens, batch_size, strict: as for `describe_each`.
 
         Returns:
-            One column a hidden unit (float32), columns 0, 1, ...
+            By the prompts' names: one column a hidden unit (float32), columns 0, 1, ...
         """
         if tokens not in ("sequence", "answer"):
             raise InputError(f"tokens is {tokens!r}; it must be 'sequence' or 'answer'.")
-        recipe = {"prompt": prompt, "frames": frames or self.frames, "tokens": tokens}
-        recipe |= ({"max_new_tokens": max_new_tokens} if tokens == "answer" else {}) | self._timed
+        shown = {"frames": frames or self.frames, "tokens": tokens}
+        shown |= ({"max_new_tokens": max_new_tokens} if tokens == "answer" else {}) | self._timed
+        recipes = {name: {"prompt": prompt, **shown} for name, prompt in prompts.items()}
+        whole = tokens == "sequence"
 
-        def pool(seen: list[Seen]) -> np.ndarray:
-            inputs = self._shown(seen, prompt)
-            states, mask = self._answer_states(inputs, max_new_tokens) if tokens == "answer" else self._states(inputs)
-            mean = (states.float() * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-            return mean.cpu().numpy()
+        def mean(inputs: dict[str, Any], before: Tensor | None) -> np.ndarray:
+            states, mask = self._states(inputs, before) if whole else self._answer_states(inputs, max_new_tokens)
+            return ((states.float() * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)).cpu().numpy()
 
-        values = self._compute("embeddings", recipe, clips, pool, batch_size, strict)
-        width = self.network.config.get_text_config().hidden_size
-        missing = np.full(width, np.nan, np.float32)
-        return pd.DataFrame(np.stack([values.get(str(clip), missing) for clip in clips]), index=describing.index(clips))
+        def pool(seen: list[Seen], lacking: tuple[str, ...]) -> list[tuple[np.ndarray, ...]]:
+            asked = [recipes[name]["prompt"] for name in lacking]
+            return list(zip(*self._each(seen, asked, mean, whole=whole), strict=True))
+
+        values = self._compute_each("embeddings", recipes, clips, pool, batch_size, strict)
+        missing = np.full(self.network.config.get_text_config().hidden_size, np.nan, np.float32)
+        index = describing.index(clips)
+        return {
+            name: pd.DataFrame(np.stack([found.get(str(clip), missing) for clip in clips]), index=index)
+            for name, found in values.items()
+        }
+
+    def embed(self, clips: Sequence[str | Path], prompt: str, **options: Any) -> pd.DataFrame:
+        """Clips as vectors: the table of `embed_each` for a single prompt.
+
+        Args:
+            clips: video files.
+            prompt: what is asked, without the chat format.
+            options: as for `embed_each`.
+        """
+        return self.embed_each(clips, {"prompt": prompt}, **options)["prompt"]
 
     def _shows(self, *, audio: bool) -> dict[str, bool]:
         return ({"audio": True} if audio else {}) | self._timed
 
     def _told(self, recipes, clips, batch_size, strict) -> dict[str, dict[str, str]]:
         def answer(seen: list[Seen], lacking: tuple[str, ...]) -> list[tuple[str, ...]]:
-            asked = [recipes[name] for name in lacking]
-            answers = self._answers_each(seen, [one["prompt"] for one in asked], asked[0]["max_new_tokens"])
+            prompts, length = [recipes[name]["prompt"] for name in lacking], recipes[lacking[0]]["max_new_tokens"]
+            answers = self._each(seen, prompts, lambda inputs, _: self._answers(inputs, length))
             return list(zip(*answers, strict=True))
 
         return self._compute_each("answers", recipes, clips, answer, batch_size, strict)
@@ -191,7 +224,7 @@ class VideoMLLM(Describer):
             {part: {"model": self.identity, **recipe} for part, recipe in recipes.items()},
             [str(clip) for clip in clips],
             Fitting(function),
-            batch_size=batch_size,
+            batch_size=lambda lacking: self._batches(lacking, list(recipes.values()), batch_size),
             key=clip_key,
             prepare=lambda clip: self._read(clip, **next(iter(recipes.values()))),
             strict=strict,
@@ -199,6 +232,35 @@ class VideoMLLM(Describer):
         for computed in each.values():
             self.problems |= computed.problems
         return {part: computed.values for part, computed in each.items()}
+
+    def _batches(self, clips: list[str], recipes: list[dict[str, Any]], most: int) -> list[list[int]]:
+        """Clips of about as many tokens together, by their numbers, and no more at once than there is memory for.
+
+        Args:
+            clips: what is asked about.
+            recipes: alike in what they show of a clip.
+            most: clips in a batch.
+        """
+        asked, audio = max(recipes, key=lambda recipe: len(recipe["prompt"])), recipes[0].get("audio", False)
+        # a processor that makes as many tokens of these makes as many of every clip
+        alike = len({self._tokens(extent, {**asked, "frames": 2}) for extent in describing.UNLIKE}) == 1
+        seen = describing.UNLIKE[:1] * len(clips) if alike and not audio else describing.extents(clips, audio=audio)
+        tokens = {extent: self._tokens(extent, asked) for extent in set(seen) if extent}
+        caches = 1 if len(recipes) == 1 else 2  # of what questions share, and of the one that is asked
+        each = token_bytes(self.network.config.get_text_config(), self.network.dtype, caches=caches)
+        budget = int(SHARE * free_bytes(self.network.device)) // each
+        return cut([tokens.get(extent, 0) for extent in seen], most, budget)
+
+    def _tokens(self, extent: Extent, recipe: dict[str, Any]) -> int:
+        """How many a clip of noise and its answer are; a clip that hardly moves may be fewer."""
+        frames, apart = recipe["frames"], "each frame" in recipe
+        shape = (1 if apart else frames, extent.height, extent.width, 3)
+        film = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        rate = self.processor.feature_extractor.sampling_rate if extent.sound_s else 0
+        sounds = [np.zeros(extent.sound_s * rate, np.float32)] if rate else None
+        times = [{"total_num_frames": frames, "fps": 1.0, "frames_indices": list(range(frames))}]
+        inputs = self._inputs([film], recipe["prompt"], sounds, times if recipe.get("timed") else None)
+        return (inputs["input_ids"].shape[1] + recipe.get("max_new_tokens", 0)) * (frames if apart else 1)
 
     @property
     def _timed(self) -> dict[str, bool]:
@@ -209,7 +271,7 @@ class VideoMLLM(Describer):
         """A clip's frames, of a single one the middle one; and what else of the clip a recipe asks for."""
         rate = self.processor.feature_extractor.sampling_rate if audio else 0
         heard = describing.sound(clip, rate) if audio else None
-        return Seen(describing.film(clip, frames), heard, _times(clip, frames) if timed else None)
+        return Seen(describing.film(clip, frames), heard, describing.times(clip, frames) if timed else None)
 
     def _question(self, prompt: str, *, heard: bool) -> str:
         """A prompt in the chat format, with a place for the clip before it."""
@@ -239,24 +301,38 @@ class VideoMLLM(Describer):
         inputs = self.processor(text=[text] * len(films), padding=True, return_tensors="pt", **shown)
         return inputs.to(self.network.device, self.network.dtype).data
 
-    def _answers_each(self, seen: list[Seen], prompts: list[str], max_new_tokens: int) -> list[list[str]]:
-        """Answers by prompt and clip; the clips and all else that the questions begin with are read once."""
+    def _each(
+        self,
+        seen: list[Seen],
+        prompts: list[str],
+        ask: Callable[[dict[str, Any], Tensor | None], Value],
+        *,
+        whole: bool = False,
+    ) -> list[Value]:
+        """What `ask` finds, by prompt; the clips and all else that the questions begin with are read once.
+
+        Args:
+            seen: of a batch.
+            prompts: see `describe_each`.
+            ask: inputs of `generate`, and the last layer's states (batch, tokens, width) of what the network has read
+                of them before, or None if it has read nothing -> anything. Called with one cache at a time.
+            whole: see `_begin`.
+        """
         endings = self._endings(prompts, heard=seen[0].sound is not None)
         if endings is None:
-            return [self._answers(self._shown(seen, prompt), max_new_tokens) for prompt in prompts]
+            return [ask(self._shown(seen, prompt), None) for prompt in prompts]
         inputs = self._shown(seen, prompts[0])
         begun = {name: value[:, : -len(endings[0])] for name, value in inputs.items() if name in PER_TOKEN}
-        # By `generate`, as the answers are: it alone knows which position of its own a class gives to each token.
-        read = self._generate(inputs | begun, 1).past_key_values
-        answers = []
+        read, states = self._begin(inputs | begun, whole=whole)
+        found = []
         for ending in endings:
             ids = torch.tensor([ending] * len(seen), device=self.network.device)
             asked = {
                 "input_ids": torch.cat([begun["input_ids"], ids], 1),
                 "attention_mask": torch.cat([begun["attention_mask"], torch.ones_like(ids)], 1),
             }
-            answers.append(self._answers({**asked, "past_key_values": copy.deepcopy(read)}, max_new_tokens))
-        return answers
+            found.append(ask({**asked, "past_key_values": copy.deepcopy(read)}, states))
+        return found
 
     def _endings(self, prompts: list[str], *, heard: bool) -> list[list[int]] | None:
         """Each question's token ids from where the questions part; None if they cannot share a look.
@@ -269,37 +345,48 @@ class VideoMLLM(Describer):
         return endings_of(self.processor, [self._question(prompt, heard=heard) for prompt in prompts])
 
     def _answers(self, inputs: dict[str, Tensor], max_new_tokens: int) -> list[str]:
-        sequences = self._generate(inputs, max_new_tokens).sequences
+        fixed = {"cache_implementation": "static"} if self.static and "past_key_values" not in inputs else {}
+        sequences = self._generate(inputs, max_new_tokens, **fixed).sequences
         fresh = sequences[:, inputs["input_ids"].shape[1] :]
         return [text.strip() for text in self.processor.batch_decode(fresh, skip_special_tokens=True)]
 
     @torch.inference_mode()
-    def _generate(self, inputs: dict[str, Tensor], max_new_tokens: int, **options: Any) -> Any:
+    def _generate(self, inputs: dict[str, Any], max_new_tokens: int, **options: Any) -> Any:
         return self.network.generate(
             **inputs, max_new_tokens=max_new_tokens, do_sample=False, return_dict_in_generate=True, **options
         )
 
-    @torch.inference_mode()
-    def _states(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Last layer's states of the input sequence (batch, tokens, width), and which of them count."""
+    def _begin(self, inputs: dict[str, Any], *, whole: bool) -> tuple[Any, Tensor]:
+        """The cache of what was read, and the last layer's states (batch, tokens, width).
+
+        By `generate`, as what follows is: it alone knows which position of its own a class gives to each token.
+
+        Args:
+            inputs: of `generate`.
+            whole: the states are those of all tokens. Told by a number how many logits matter, as `generate` tells it,
+                Gemma 4 leaves out the others' states; so it is told by their place.
+        """
         known = inspect.signature(self.network.forward).parameters
-        spare = {"logits_to_keep": 1} if "logits_to_keep" in known else {}  # a row of logits a token is GBs at 7B
-        output = self.network(**inputs, output_hidden_states=True, **spare)
-        states = output.hidden_states[-1]
+        last = {"logits_to_keep": torch.tensor([-1], device=self.network.device)} if "logits_to_keep" in known else {}
+        with last_states(self.network) as passes:
+            read = self._generate(inputs, 1, **(last if whole else {})).past_key_values
+        return read, passes[0]
+
+    def _states(self, inputs: dict[str, Any], before: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Last layer's states of the input sequence (batch, tokens, width), and which of them count.
+
+        Args:
+            inputs, before: see `_each`.
+        """
+        _, states = self._begin(inputs, whole=True)
+        states = states if before is None else torch.cat([before, states], 1)
         return states, inputs["attention_mask"][:, -states.shape[1] :].to(states.device)
 
-    def _answer_states(self, inputs: dict[str, Tensor], max_new_tokens: int) -> tuple[Tensor, Tensor]:
+    def _answer_states(self, inputs: dict[str, Any], max_new_tokens: int) -> tuple[Tensor, Tensor]:
         """The same for the generated tokens, up to and with each answer's end."""
-        output = self._generate(inputs, max_new_tokens, output_hidden_states=True)
-        states = torch.stack([step[-1][:, -1] for step in output.hidden_states], 1)
-        fresh = output.sequences[:, -states.shape[1] :]
+        with last_states(self.network) as passes:
+            sequences = self._generate(inputs, max_new_tokens).sequences
+        states = torch.stack([one[:, -1] for one in passes], 1)
+        fresh = sequences[:, -states.shape[1] :]
         ended = torch.isin(fresh, torch.as_tensor(self.network.generation_config.eos_token_id, device=fresh.device))
         return states, (ended.cumsum(1) - ended.long() == 0).long()
-
-
-def _times(clip: str, frames: int) -> dict[str, Any]:
-    """Which of a clip's frames `_read` shows, and the clip's rate; None for a folder of frames, which does not tell."""
-    whole = media.probe(clip)
-    shown = media.frame_indices(whole.frames, frames) if frames > 1 else media.frame_indices(whole.frames, 3)[1:2]
-    rate = whole.fps if whole.fps > 0 else None
-    return {"total_num_frames": whole.frames, "fps": rate, "frames_indices": shown}

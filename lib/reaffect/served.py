@@ -156,12 +156,14 @@ class ServedMLLM(Describer):
         with_it, alone = (getattr(usage, "prompt_tokens", None) for usage in told)
         return None if with_it is None or alone is None else with_it > alone
 
-    def embed(self, *_: Any, **__: Any) -> NoReturn:
+    def embed_each(self, *_: Any, **__: Any) -> NoReturn:
         """Raises InputError: a server tells no hidden states."""
         raise InputError(
             f"{self.chat.model}: a server gives answers, and no hidden states to embed clips by. Name a checkpoint, a "
             "folder or a hub id, that can be loaded here."
         )
+
+    embed = embed_each
 
     def _shows(self, *, audio: bool) -> dict[str, int]:
         return {"audio": SAMPLE_RATE} if audio else {}

@@ -15,7 +15,6 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +33,9 @@ READERS = 4
 """Threads that prepare items while the batch before them is computed."""
 
 Value = str | np.ndarray | Mapping[str, Any]
+
+Cut = Callable[[list[Any]], Iterable[Sequence[int]]]
+"""Items -> the numbers of those in each batch, in the order in which batches are to be computed."""
 
 
 class Computed(NamedTuple):
@@ -63,7 +65,7 @@ class Store:
         items: Iterable[Any],
         function: Callable[[list[Any]], Sequence[Value | InputError]],
         *,
-        batch_size: int,
+        batch_size: int | Cut,
         key: Callable[[Any], str] = str,
         prepare: Callable[[Any], Any] | None = None,
         strict: bool = False,
@@ -76,7 +78,8 @@ class Store:
             items: what to compute, hashable; an item that is asked twice is computed once.
             function: list of items -> as many values, each a str, a float array (d,) or (rows, d), d and kind the
                 same throughout the recipe, or a flat dict that JSON can hold; an InputError for an item without one.
-            batch_size: items in a call of `function`, and values in a shard.
+            batch_size: items in a call of `function`, and values in a shard; or what cuts those without a value into
+                batches of different sizes.
             key: item -> its name in the store; `fingerprint.clip_key` for media files, so that a replaced file is
                 computed anew.
             prepare: item -> what `function` gets instead; threads call it for the next batch while `function` works
@@ -113,7 +116,7 @@ class Store:
         items: Iterable[Any],
         function: Callable[[list[Any], tuple[str, ...]], Sequence[Sequence[Value | InputError]]],
         *,
-        batch_size: int,
+        batch_size: int | Cut,
         key: Callable[[Any], str] = str,
         prepare: Callable[[Any], Any] | None = None,
         strict: bool = False,
@@ -168,9 +171,20 @@ def _keys(items: Iterable[Any], key: Callable[[Any], str], strict: bool) -> tupl
     return keys, problems
 
 
-def _ahead(items: Mapping[str, Any], batch_size: int, prepare: Callable | None) -> Iterator[dict[str, Any]]:
+def _parts(items: Mapping[str, Any], batch_size: int | Cut) -> list[dict[str, Any]]:
+    """Batches of items by key."""
+    keys = list(items)
+    if callable(batch_size):
+        batches = batch_size(list(items.values()))
+    else:
+        numbers = range(len(keys))
+        batches = [numbers[start : start + batch_size] for start in range(0, len(keys), batch_size)]
+    return [{keys[number]: items[keys[number]] for number in batch} for batch in batches]
+
+
+def _ahead(items: Mapping[str, Any], batch_size: int | Cut, prepare: Callable | None) -> Iterator[dict[str, Any]]:
     """Batches of items by key, each item prepared, or the InputError that this raised; one batch is read ahead."""
-    parts = (dict(islice(items.items(), start, start + batch_size)) for start in range(0, len(items), batch_size))
+    parts = _parts(items, batch_size)
     if prepare is None:
         yield from parts
         return

@@ -26,23 +26,22 @@ def embed_parts(
     """Embeds every part of a corpus under every prompt: prompt -> part's name -> `Part`.
 
     Args:
-        model: answers `embed`.
+        model: answers `embed_each`.
         parts: tables of a corpus module, by name.
         prompts: what the model is asked.
         emotions: the label columns.
-        options: for `VideoMLLM.embed`.
+        options: for `VideoMLLM.embed_each`.
 
     Returns:
         Clips that could not be read are left out; `model.problems` lists them.
     """
-    embedded: dict[str, dict[str, Part]] = {}
-    for prompt in prompts:
-        embedded[prompt] = {}
-        for name, table in parts.items():
-            states = model.embed(table.media, prompt, **options).to_numpy()
-            whole = ~np.isnan(states).any(1)
-            labels, subjects = table[list(emotions)].to_numpy(), table.subject.to_numpy()
-            embedded[prompt][name] = Part(states[whole], labels[whole], subjects[whole])
+    embedded: dict[str, dict[str, Part]] = {prompt: {} for prompt in prompts}
+    named = dict(zip(prompts, prompts, strict=True))
+    for name, table in parts.items():
+        labels, subjects = table[list(emotions)].to_numpy(), table.subject.to_numpy()
+        for prompt, states in model.embed_each(table.media, named, **options).items():
+            whole = states.notna().all(axis=1).to_numpy()
+            embedded[prompt][name] = Part(states.to_numpy()[whole], labels[whole], subjects[whole])
     return embedded
 
 
