@@ -42,7 +42,7 @@ test: lint embedded  ## everything that proves it works
 check: install  ## what the paper profile needs and lacks: DATA=..., NOTEBOOKS="02 05", ALL=1 decodes each clip
 	@HF_HUB_OFFLINE=0 $(BIN)/python -m reaffect.preflight $(NOTEBOOKS) $(if $(ALL),--all)
 
-rehearse: install  ## will the paper profile fit on the GPU, and how long will it take: NOTEBOOKS="02 05"; without one CARD="RTX 4090"
+rehearse: install  ## will the paper profile fit on the GPU, and how long will it take: reports/rehearsal/; NOTEBOOKS="02 05"; without one CARD="RTX 4090"
 	@$(BIN)/python -m reaffect.rehearsal $(NOTEBOOKS) $(if $(CARD),--card "$(CARD)")
 
 lint: install

@@ -2,15 +2,15 @@
 
 Each step of the notebooks at the papers' model sizes with random weights. On a GPU two batches are computed: memory and
 time are measured. Without one, shapes go through the networks on the meta device: memory is estimated, operations are
-counted. The exit status is 0, or 2 after a user's mistake.
+counted. Of all notebooks the table is kept, too (`record`). The exit status is 0, or 2 after a user's mistake.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 
+import pandas as pd
 import torch
 from tabulate import tabulate
 from tqdm import tqdm
@@ -18,11 +18,11 @@ from tqdm import tqdm
 from reaffect import runner
 from reaffect.errors import InputError
 from reaffect.hardware import best_device
-from reaffect.rehearsal import steps
+from reaffect.rehearsal import record, steps
+from reaffect.rehearsal.kept import FOLDER
 from reaffect.rehearsal.params import Card, card
-from reaffect.rehearsal.readings import Reading, Step, read
-
-GB, TERA, HOUR_S = 1e9, 1e12, 3600
+from reaffect.rehearsal.readings import Step, read
+from reaffect.rehearsal.record import GB, NOT_REHEARSED, TERA, Found
 
 COLUMNS = (
     "notebook",
@@ -41,21 +41,25 @@ COLUMNS = (
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m reaffect.rehearsal", description=__doc__.splitlines()[0])
-    parser.add_argument("numbers", nargs="*", metavar="NN", help="notebooks, such as 02 (default: all)")
+    parser.add_argument("numbers", nargs="*", metavar="NN", help="notebooks, such as 02 (default: all, and keep it)")
     parser.add_argument("--card", help="without a GPU: one of params/rehearsal/common.yaml")
     options = parser.parse_args(arguments)
     try:
         numbers = options.numbers or runner.numbers()
-        chosen = [(number, step) for number in numbers for step in steps.of(number)]
+        chosen = [(number, step) for number in numbers for step in steps.every(number)]
         on = present() or card(options.card)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     device = "meta" if on.operations else best_device()
-    readings = [read(step, device) for _, step in tqdm(chosen, "steps", leave=False)]
-    print(report(chosen, readings, on))
-    left_out = [f"  {number}  {steps.NOT_REHEARSED[number]}" for number in numbers if number in steps.NOT_REHEARSED]
-    print("\n".join(["\nNot rehearsed:", *left_out] if left_out else []))
+    found = [
+        Found(number, step, read(step, device) if isinstance(step, Step) else None)
+        for number, step in tqdm(chosen, "steps", leave=False)
+    ]
+    table = record.table(found, on)
+    print(report(table, on))
+    if not options.numbers:
+        print(f"\nKept in {record.write(table, on, FOLDER)}.")
     return 0
 
 
@@ -67,25 +71,24 @@ def present() -> Card | None:
     return Card(there.name, there.total_memory)
 
 
-def report(chosen: Sequence[tuple[str, Step]], readings: Sequence[Reading], on: Card) -> str:
-    """The table, what its numbers are, and the hours of all steps together.
+def report(table: pd.DataFrame, on: Card) -> str:
+    """The table for a reader: what its numbers are, the hours of all steps together, and what is left out.
 
     Args:
-        chosen: notebook and step.
-        readings: of each.
+        table: from `record.table`.
         on: the card.
     """
-    hours = [hours_of(step, reading, on) for (_, step), reading in zip(chosen, readings, strict=True)]
-    rows = [
-        (number, *row(step, reading, on), "-" if hour is None else f"{hour:.2f}", mend(step, reading, on))
-        for (number, step), reading, hour in zip(chosen, readings, hours, strict=True)
-    ]
+    left_out = table.fits == NOT_REHEARSED
+    rows = [_row(one, on) for one in table[~left_out].itertuples()]
     columns = [one.format("TFLOP" if on.operations else "s") for one in COLUMNS]
     aligned = ("left", "left", *["right"] * 3, "left", *["right"] * 3, "left")
-    table = tabulate(rows, columns, tablefmt="simple", disable_numparse=True, colalign=aligned)
-    known = sum(hour for hour in hours if hour is not None)
-    without = " at that peak" if on.operations else ", without what does not fit"
-    return f"{title(on)}\n\n{table}\n\nIn all {known:,.1f} hours{without}."
+    parts = [title(on)]
+    if rows:
+        parts += [tabulate(rows, columns, tablefmt="simple", disable_numparse=True, colalign=aligned)]
+        without = " at that peak" if on.operations else ", without what does not fit"
+        parts += [f"In all {table.hours.astype(float).sum():,.1f} hours{without}."]
+    lines = [f"  {one.notebook}  {one.step}: {one.note}" for one in table[left_out].itertuples()]
+    return "\n\n".join([*parts, "\n".join(["Not rehearsed:", *lines])] if lines else parts)
 
 
 def title(on: Card) -> str:
@@ -100,38 +103,24 @@ def title(on: Card) -> str:
     )
 
 
-def row(step: Step, reading: Reading, on: Card) -> tuple[str, ...]:
-    """Of the table: from the step's name to its clips."""
-    a_clip = reading.operations / TERA if on.operations else reading.seconds
+def _row(one: tuple, on: Card) -> tuple[str, ...]:
+    a_clip = one.tflop_a_clip if on.operations else one.seconds_a_clip
     return (
-        step.name,
-        f"{reading.parameters / 1e9:.2f} B",
-        f"{reading.held / GB:.1f}",
-        "-" if reading.peak is None else f"{reading.peak / GB:.1f}",
-        "yes" if fits(reading, on) else "no",
-        "-" if a_clip is None else f"{a_clip / step.at_once:.3g}",
-        f"{step.clips:,}",
+        one.notebook,
+        one.step,
+        f"{one.parameters / 1e9:.2f} B",
+        f"{one.weights_gb:.1f}",
+        _known(one.peak_gb, ".1f"),
+        one.fits,
+        _known(a_clip, ".3g"),
+        f"{one.clips:,.0f}",
+        _known(one.hours, ".2f"),
+        one.note,
     )
 
 
-def hours_of(step: Step, reading: Reading, on: Card) -> float | None:
-    """For all clips: from the time of a batch, or else from its operations; None if it could not be computed."""
-    batches = step.clips / step.at_once
-    if on.operations:
-        return batches * reading.operations / on.operations / HOUR_S
-    return None if reading.seconds is None else batches * reading.seconds / HOUR_S
-
-
-def fits(reading: Reading, on: Card) -> bool:
-    return reading.peak is not None and reading.peak <= on.memory
-
-
-def mend(step: Step, reading: Reading, on: Card) -> str:
-    """What to change; smaller batches do not help where the weights alone are too large."""
-    if fits(reading, on):
-        return ""
-    lower = f"lower {step.size} (batches of {step.at_once} now)"
-    return lower if 0 < reading.held < on.memory else f"another network in {step.weights}, or a larger card"
+def _known(number: float | None, form: str) -> str:
+    return "-" if pd.isna(number) else f"{number:{form}}"
 
 
 if __name__ == "__main__":

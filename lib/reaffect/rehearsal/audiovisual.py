@@ -1,4 +1,4 @@
-"""Steps of notebooks 07 and 08: Video-LLaMA and PandaGPT asked, MicroEmo tuned."""
+"""Steps of notebooks 07 and 08: Video-LLaMA, PandaGPT and Qwen2.5-Omni asked, MicroEmo tuned."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from functools import partial
 
 from reaffect import finetuning
 from reaffect.models.microemo import ABLATIONS
-from reaffect.rehearsal import batches, networks
+from reaffect.rehearsal import batches, networks, qwen
+from reaffect.rehearsal.networks import BY_NAME
 from reaffect.rehearsal.params import Values
 from reaffect.rehearsal.readings import Step
 from reaffect.tuning import asking
@@ -24,11 +25,19 @@ def interviews(values: Values, real: Values) -> list[Step]:
         return Step(name, build, batch, values["batch_size"], times * clips, "batch_size", "language_model")
 
     heard_s = real["duration_s"]
+    shown = {"frames": values["frames"], "height": real["height"], "width": real["width"], "sound_s": heard_s}
+    watched = partial(qwen.watched, prompt=values["question"], max_new_tokens=values["max_new_tokens"], **shown)
+    further = [
+        Step(f"ask {name}", BY_NAME[place], watched, values["batch_size"], clips, "batch_size", "further")
+        for name, place in values["further"].items()
+        if place in BY_NAME
+    ]
     return [
         step("ask Video-LLaMA, V", networks.video_llama, 1, 0),
         # with and without notes of body language, and then parts with notes
         step("ask Video-LLaMA, V+A", networks.video_llama, 2 + draws, heard_s),
         step("ask PandaGPT", networks.pandagpt, 1, heard_s),
+        *further,
     ]
 
 

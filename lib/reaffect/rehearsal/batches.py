@@ -94,10 +94,14 @@ def _pictures(network: PreTrainedModel, count: int, prompt: str) -> dict[str, Te
 
 def _read(network: PreTrainedModel, count: int, soft: int, mark: int, prompt: str) -> dict[str, Tensor]:
     """Marks where soft tokens go, and as many others as BERT has for the question."""
-    spelled = len(bert()(FALLBACK_TEMPLATE.format(medium="", prompt=prompt)).input_ids)
-    tokens = torch.full((count, soft + spelled), 5, device=network.device)
+    tokens = torch.full((count, soft + questions_tokens(prompt)), 5, device=network.device)
     tokens[:, :soft] = mark
     return {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+
+
+def questions_tokens(prompt: str) -> int:
+    """How many tokens a question takes in a chat format, as BERT counts them."""
+    return len(bert()(FALLBACK_TEMPLATE.format(medium="", prompt=prompt)).input_ids)
 
 
 def _patches(tower: Any) -> int:

@@ -22,8 +22,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.weak import WeakIdKeyDictionary
 from transformers import GenerationMixin, PreTrainedModel, masking_utils
+from transformers.models.qwen2_5_omni import modeling_qwen2_5_omni as omni
+from transformers.vision_utils import get_vision_position_ids
 
-ASKED = {"input_ids", "inputs_embeds", "attention_mask", "pixel_values", "pixel_values_videos", "logits_to_keep"}
+ASKED = {
+    *("input_ids", "inputs_embeds", "attention_mask", "logits_to_keep"),
+    *("pixel_values", "pixel_values_videos", "video_grid_thw", "input_features", "feature_attention_mask"),
+}
 """Arguments of `generate` that the network itself takes."""
 
 
@@ -106,12 +111,39 @@ def _answer(model: PreTrainedModel, *, max_new_tokens: int, **asked: Any) -> Int
     """
     asked = {"logits_to_keep": 1} | {name: value for name, value in asked.items() if name in ASKED}
     mask = asked["attention_mask"]
-    prompt = model(**asked, use_cache=True)
+    prompt = model(**asked, **_looked_up(model, asked), use_cache=True)
     answer = mask.new_zeros(len(mask), max_new_tokens)
     model(
         input_ids=answer,
         attention_mask=torch.cat([mask, torch.ones_like(answer)], 1),
         past_key_values=prompt.past_key_values,
         use_cache=True,
+        **_positions(asked, answer),
     )
     return torch.zeros(answer.shape, dtype=torch.long, device="cpu")
+
+
+def _looked_up(model: PreTrainedModel, asked: dict[str, Any]) -> dict[str, Tensor]:
+    """What Qwen's models make of values, made beforehand: of grids and lengths, which are on the processor here.
+
+    What only says how long parts are stays there; what meets states goes to where they are.
+    """
+    if "video_grid_thw" not in asked:
+        return {}
+    merged = model.config.vision_config.spatial_merge_size
+    known = _positions(asked, asked["input_ids"])
+    known["video_position_ids"] = get_vision_position_ids(asked["video_grid_thw"], merged).to("meta")
+    if "feature_attention_mask" in asked:
+        lengths, window = asked["feature_attention_mask"].sum(1), model.config.audio_config.n_window
+        frames = asked["input_features"].transpose(0, 1).flatten(1)
+        padded, parts = omni.chunk_and_pad_features(frames, lengths, window)
+        known |= {"audio_padded_feature": padded, "audio_chunk_lengths": parts.to("meta")}
+        known["audio_valid_indices"] = omni.get_valid_indices(parts).to("meta")
+        known["audio_pool_indices"] = omni.get_pool_indices(lengths).to("meta")
+        known["audio_cu_seqlens"] = omni.get_audio_cu_seqlens(parts)
+    return known
+
+
+def _positions(asked: dict[str, Any], tokens: Tensor) -> dict[str, Tensor]:
+    """Of tokens, for models that would make them of a grid of patches."""
+    return {"position_ids": torch.zeros_like(tokens)} if "video_grid_thw" in asked else {}

@@ -7,7 +7,9 @@ float32 are so here.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,7 +21,9 @@ from transformers import (
     LlamaConfig,
     LlavaConfig,
     PreTrainedModel,
+    Qwen2_5OmniThinkerConfig,
     Qwen2Config,
+    Qwen2VLConfig,
     RobertaConfig,
     RobertaModel,
     VideoLlavaConfig,
@@ -43,6 +47,15 @@ QWEN2_7B = {
     "num_hidden_layers": 28,
     "num_attention_heads": 28,
     "num_key_value_heads": 4,
+}
+
+QWEN2_72B = {
+    "vocab_size": 152_064,
+    "hidden_size": 8192,
+    "intermediate_size": 29_568,
+    "num_hidden_layers": 80,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
 }
 
 LLAVA_VOCABULARY = 32_064
@@ -70,6 +83,31 @@ def llava(number: torch.dtype) -> PreTrainedModel:
     tower = {"model_type": "clip_vision_model", **CLIP_336}
     config = LlavaConfig(vision_config=tower, text_config=LlamaConfig(vocab_size=LLAVA_VOCABULARY).to_dict())
     return AutoModelForMultimodalLM.from_config(config, dtype=number).eval()
+
+
+def qwen2_vl(number: torch.dtype, *, text: Mapping[str, Any]) -> PreTrainedModel:
+    """Qwen2-VL around one of Qwen2's language models."""
+    config = Qwen2VLConfig(text_config=dict(text), vision_config={"hidden_size": text["hidden_size"]})
+    return AutoModelForMultimodalLM.from_config(config, dtype=number).eval()
+
+
+def qwen2_5_omni(number: torch.dtype) -> PreTrainedModel:
+    """The part of Qwen2.5-Omni-7B that answers in words, which is all that is loaded of it."""
+    config = Qwen2_5OmniThinkerConfig(
+        text_config=QWEN2_7B,
+        vision_config={"hidden_size": 1280},  # the release's; the class has another one
+        vision_start_token_id=151_652,
+        vision_end_token_id=151_653,
+    )
+    return AutoModelForMultimodalLM.from_config(config, dtype=number).eval()
+
+
+BY_NAME: Mapping[str, Callable[[torch.dtype], PreTrainedModel]] = {
+    "Qwen/Qwen2-VL-72B-Instruct": partial(qwen2_vl, text=QWEN2_72B),
+    "Qwen/Qwen2-VL-7B-Instruct": partial(qwen2_vl, text=QWEN2_7B),
+    "Qwen/Qwen2.5-Omni-7B": qwen2_5_omni,
+}
+"""Those that a notebook's parameter names and another one may stand in for."""
 
 
 def video_llama(number: torch.dtype) -> VideoLLaMA:

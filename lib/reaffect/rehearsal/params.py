@@ -14,8 +14,9 @@ Values = Mapping[str, Any]
 PROFILE = "paper"
 FOLDER = paths.PARAMS / "rehearsal"
 
-OWN = {"clips": dict, "duration_s": float, "utterances": int, "sentence_tokens": int}
-"""Keys of `NN.yaml`: clips of the real corpus by name, the length of one, utterances in one, and tokens of one."""
+OWN = {"clips": dict, "duration_s": float, "utterances": int, "sentence_tokens": int, "height": int, "width": int}
+"""Keys of `NN.yaml`: clips of the real corpus by name, the length of one, utterances in one, and tokens of one; sides
+of a frame, in pixels."""
 
 
 class Card(NamedTuple):

@@ -43,6 +43,15 @@ class Step(NamedTuple):
     """The notebook's parameter that chooses the network."""
 
 
+class LeftOut(NamedTuple):
+    """What a notebook does that is not rehearsed."""
+
+    name: str
+
+    why: str
+    """What does it, and where."""
+
+
 class Reading(NamedTuple):
     """What a step took on a device."""
 

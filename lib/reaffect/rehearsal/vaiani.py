@@ -39,8 +39,9 @@ def querying(values: Values, real: Values) -> list[Step]:
 def probing(_values: Values, real: Values) -> list[Step]:
     """Notebook 03."""
     embed = partial(batches.embedded, frames=DEFAULT_FRAMES, prompt=prompts.VAIANI_PROMPTS[1])
-    size, clips = _default(VideoMLLM.embed, "batch_size"), len(prompts.VAIANI_PROMPTS) * sum(real["clips"].values())
-    return [Step("embed by Video-LLaVA", video_llava, embed, size, clips, "VideoMLLM.embed", "checkpoint")]
+    size = _default(VideoMLLM.embed_each, "batch_size")
+    clips = len(prompts.VAIANI_PROMPTS) * sum(real["clips"].values())
+    return [Step("embed by Video-LLaVA", video_llava, embed, size, clips, "VideoMLLM.embed_each", "checkpoint")]
 
 
 def fusing(values: Values, real: Values) -> list[Step]:
