@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from reaffect.models.soft_prompt import SoftPromptLM
 from reaffect.tuning import kept
-from reaffect.tuning.lessons import Lesson, bucketed, kinds_of
+from reaffect.tuning.lessons import Lesson, bucketed, cut, kinds_of
 
 ASKED = 16
 """Questions that a model answers at once."""
@@ -34,7 +35,9 @@ def answers(
     if file.exists() and (found := json.loads(file.read_text()))["fingerprint"] == mark:
         return found["answers"]
     device = model.language_model.device
-    lengths = [model.lengths(*inputs([lesson], device))[0][0] for lesson in lessons]
+    lengths = np.zeros(len(lessons), int)
+    for rows in alike(lessons):
+        lengths[rows], _ = model.lengths(*inputs([lessons[row] for row in rows], device))
     texts = [""] * len(lessons)
     for rows in bucketed(lengths, ASKED, seed=0, epoch=0, kinds=kinds_of(lessons)):
         said = model.generate(*inputs([lessons[row] for row in rows], device), max_new_tokens=max_new_tokens)
@@ -42,6 +45,13 @@ def answers(
             texts[row] = text
     kept.write_note(file, {"fingerprint": mark, "answers": texts})
     return texts
+
+
+def alike(lessons: Sequence[Lesson]) -> Iterator[np.ndarray]:
+    """Numbers of lessons that can stand in one batch, `ASKED` at most, kind by kind."""
+    kinds = np.array(kinds_of(lessons))
+    for kind in np.unique(kinds):
+        yield from cut(np.flatnonzero(kinds == kind), ASKED)
 
 
 def inputs(lessons: Sequence[Lesson], device: torch.device) -> tuple[list[str], list | None, list | None]:

@@ -40,7 +40,7 @@ class Tuned(NamedTuple):
     """A row an optimiser step, from 1: `step`, `epoch`, `loss` (mean over its answers' tokens), `learning_rate`."""
 
     scores: pd.Series
-    """On the held-out lessons, by epoch, from 1."""
+    """On the held-out lessons, by epoch, from 1; empty where there is one epoch alone, which needs no choice."""
 
     epoch: int
     """The chosen one: the first with the highest score."""
@@ -76,8 +76,9 @@ def tune(
         model: frozen where it is not to learn; left in evaluation mode with the chosen epoch's weights, on the GPU if
             there is one.
         lessons: what is learned from; clips without frames or without audio are batched apart.
-        held_out: validates by generation, chooses the epoch and ends the run early. These clips must not be among
-            those that are reported: their score is the best of several and therefore too good.
+        held_out: validates by generation, chooses the epoch and ends the run early; a recipe of one epoch does not
+            look at it. These clips must not be among those that are reported: their score is the best of several and
+            therefore too good.
         folder: the run gets a folder of its own in it, named by a fingerprint of the recipe, the lessons and the
             weights that the model comes with. A finished run is not trained again but read from there.
         recipe: how to train.
@@ -152,8 +153,10 @@ class _Run:
         self.team, self.replica = team, team.leader
         self.lessons, self.held_out, self.folder, self.recipe, self.score = lessons, held_out, folder, recipe, score
         self.lengths, self.answer_tokens = self._measure(lessons)
-        lengths, _ = self._measure(held_out)
-        self.held_batches = bucketed(lengths, recipe.batch_size, seed=0, epoch=0, kinds=kinds_of(held_out))
+        self.held_batches: list[np.ndarray] = []
+        if recipe.epochs > 1:
+            lengths, _ = self._measure(held_out)
+            self.held_batches = bucketed(lengths, recipe.batch_size, seed=0, epoch=0, kinds=kinds_of(held_out))
         self.steps_an_epoch = len(self._groups(0))
         self.steps = recipe.epochs * self.steps_an_epoch
         self.weights = self.replica.weights
@@ -169,10 +172,12 @@ class _Run:
     @property
     def epoch(self) -> int:
         """The best one so far, from 1."""
-        return int(np.argmax(self.scores)) + 1
+        return int(np.argmax(self.scores)) + 1 if self.scores else 1
 
     @property
     def over(self) -> bool:
+        if self.recipe.epochs == 1:  # there is nothing to choose
+            return self.step == self.steps
         scored = len(self.scores)
         return scored == self.recipe.epochs or (scored > 0 and scored - self.epoch >= self.recipe.patience)
 
@@ -226,7 +231,7 @@ class _Run:
 
     def finish(self) -> None:
         """The adapters and then, as the sign that they are whole, the note."""
-        kept.write(self.folder / kept.ADAPTERS, kept.read(self._best())[0])
+        kept.write(self.folder / kept.ADAPTERS, kept.read(self._best())[0] if self.scores else self.weights)
         note = {"recipe": dataclasses.asdict(self.recipe), "epoch": self.epoch}
         kept.write_note(self.folder / kept.NOTE, {**note, "scores": self.scores, "history": self.history})
 
@@ -264,14 +269,15 @@ class _Run:
     def _measure(self, lessons: Sequence[Lesson]) -> tuple[np.ndarray, np.ndarray]:
         """Tokens of each lesson, and those of its answer; what the model refuses is found here, before a step."""
         self.replica.model.eval()
-        counts = []
-        for row, lesson in enumerate(lessons):
-            try:
-                counts.append(self.replica.lengths(lesson))
-            except ValueError as error:
-                raise InputError(f"Lesson {row} ({lesson.question!r:.60}): {error}.") from error
-        lengths, answers = np.array(counts).T
-        return lengths, answers
+        try:
+            return self.replica.lengths(lessons)
+        except ValueError:
+            for row, lesson in enumerate(lessons):
+                try:
+                    self.replica.lengths([lesson])
+                except ValueError as error:
+                    raise InputError(f"Lesson {row} ({lesson.question!r:.60}): {error}.") from error
+            raise
 
     def _refuse(self, rows: np.ndarray, value: float) -> None:
         """Keeps the state before this step, and says which lesson broke it."""

@@ -62,14 +62,18 @@ class Replica:
                 )
         return texts
 
-    def lengths(self, lesson: Lesson) -> tuple[int, int]:
-        """Tokens of a lesson, and those of its answer.
+    def lengths(self, lessons: Sequence[Lesson]) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens of each lesson, and those of its answer.
 
         Raises:
-            ValueError: the model refuses it.
+            ValueError: the model refuses one.
         """
+        whole, learned = np.zeros((2, len(lessons)), int)
         with self._autocast():
-            [whole], [learned] = self.model.lengths(*asking.inputs([lesson], self.device), [lesson.answer])
+            for rows in asking.alike(lessons):
+                some = [lessons[row] for row in rows]
+                counts = self.model.lengths(*asking.inputs(some, self.device), [one.answer for one in some])
+                whole[rows], learned[rows] = counts
         return whole, learned
 
     def loss(self, lessons: Sequence[Lesson]) -> Tensor:
