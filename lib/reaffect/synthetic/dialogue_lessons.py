@@ -141,6 +141,9 @@ class Account(NamedTuple):
     """When each begins, in seconds, and what it shows."""
 
     heard: str
+    emotions: int
+    """That it is about."""
+
     answer: str
 
 
@@ -162,6 +165,7 @@ def _account(planted: dialogues.Dialogue, rng: np.random.Generator) -> Account:
         SEEN[str(rng.choice(felt)) if shown else "calm"],
         [(one.start_s, SEEN[one.emotion if shown else "calm"]) for one in planted.utterances],
         HEARD[_voiced(planted)],
+        len(felt),
         planted.english,
     )
 

@@ -48,7 +48,8 @@ MODULES = (
 SOURCES = [Path(__file__), *(Path(module.__file__) for module in MODULES)]
 
 TOLD, MISSED = 0.7, 0.2
-"""Share of accounts that tell each utterance, and of those in which the whole clip seems calm."""
+"""Share of accounts of one emotion that tell each utterance, and of all that do those in which the whole clip seems
+calm. Of two emotions a whole clip shows one: without its utterances nobody could learn to read the other."""
 
 BROWS, MOUTH = ("calm", "angry", "surprised"), ("calm", "happy", "sad")
 """What patches of brows and of the mouth tell apart."""
@@ -249,7 +250,9 @@ def teach_reading(model: MicroEmo, recipe: Recipe) -> list[float]:
         optimisers, len(lessons), recipe.reading_steps, recipe.reading_batch, "reading"
     ):
         some = [lessons[index] for index in chosen]
-        seen = [soft_tokens(model, see, one, recipe, told=bool(torch.rand(()) < TOLD)) for one in some]
+        seen = [
+            soft_tokens(model, see, one, recipe, told=bool(torch.rand(()) < TOLD or one.emotions > 1)) for one in some
+        ]
         heard = list(hear.noisy([one.heard for one in some], recipe.noise, recipe.shift))
         told = reader([one.question for one in some], seen, heard, [one.answer for one in some])
         losses.append(optimise(told.loss))
