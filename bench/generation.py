@@ -6,7 +6,8 @@ Run: python -m bench.generation
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -52,38 +53,41 @@ def compare(
     report(title, median_seconds_by_turns(contenders, repeats=3), reference=reference)
 
 
-def describe(model: mllm.VideoMLLM, clips: list[str], batch_size: int) -> pd.DataFrame:
-    """Answers from an empty store, as below, so that each is really generated."""
+@contextmanager
+def empty_store(model: mllm.VideoMLLM) -> Iterator[None]:
+    """Within, nothing that the model has said before is found: each answer is really generated."""
     with tempfile.TemporaryDirectory() as folder:
         model.store = Store(folder)
+        yield
+
+
+def describe(model: mllm.VideoMLLM, clips: list[str], batch_size: int) -> pd.DataFrame:
+    """Answers to one question."""
+    with empty_store(model):
         return model.describe(clips, VAIANI_PROMPTS[1], batch_size=batch_size)
 
 
 def together(model: mllm.VideoMLLM, clips: list[str]) -> pd.DataFrame:
     """Three answers for one look at each clip."""
-    with tempfile.TemporaryDirectory() as folder:
-        model.store = Store(folder)
+    with empty_store(model):
         return model.describe_each(clips, QUESTIONS)
 
 
 def apart(model: mllm.VideoMLLM, clips: list[str]) -> pd.DataFrame:
     """The same answers, each for a look of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        model.store = Store(folder)
+    with empty_store(model):
         return pd.DataFrame({name: model.describe(clips, prompt).text for name, prompt in QUESTIONS.items()})
 
 
 def embedded(model: mllm.VideoMLLM, clips: list[str]) -> pd.DataFrame:
     """Vectors under three prompts for one look at each clip."""
-    with tempfile.TemporaryDirectory() as folder:
-        model.store = Store(folder)
+    with empty_store(model):
         return pd.concat(model.embed_each(clips, QUESTIONS), axis=1)
 
 
 def embedded_apart(model: mllm.VideoMLLM, clips: list[str]) -> pd.DataFrame:
     """The same vectors, each for a look of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        model.store = Store(folder)
+    with empty_store(model):
         return pd.concat({name: model.embed(clips, prompt) for name, prompt in QUESTIONS.items()}, axis=1)
 
 
