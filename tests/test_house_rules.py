@@ -162,7 +162,6 @@ LAYERS = [
     {
         "results",
         "plots",
-        "plots_omni",
         "gpu_speed",
         "diagrams",
         "scoreboard",
@@ -172,7 +171,7 @@ LAYERS = [
         "supervised",
         "finetuning",
     },
-    {"openset", "recognition", "reasoning", "omni_inputs", "omni_tuning", "omni_records"},
+    {"openset", "recognition", "omni"},
     {"runner", "normalise", "preflight", "rehearsal"},
 ]
 

@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 from torch import nn
 
-from reaffect import omni_records, paths, results
+from reaffect import paths, results
 from reaffect.curation import review, review_queue
 from reaffect.curation.figures import Passed
 from reaffect.errors import InputError
 from reaffect.models.whisper_audio import WhisperAudioConfig
+from reaffect.omni import records
 from reaffect.tuning import Recipe
 
 
@@ -42,7 +43,7 @@ def sets(tmp_path, monkeypatch) -> Path:
 
 
 def test_annotated_clips_are_learned_from_unless_they_are_tested(sets):
-    found = omni_records.with_annotated(emer_like(), sets, held_out=1)
+    found = records.with_annotated(emer_like(), sets, held_out=1)
     assert found["clip"].tolist() == [*"abcde", *(f"MER24/{clip}" for clip in "fghx")]  # d and e are tested
     assert found.split.value_counts().to_dict() == {"train": 5, "devel": 2, "test": 2}
     last = found.iloc[-1]
@@ -50,31 +51,31 @@ def test_annotated_clips_are_learned_from_unless_they_are_tested(sets):
 
 
 def test_without_annotated_clips_the_table_is_as_it_was():
-    pd.testing.assert_frame_equal(omni_records.with_annotated(emer_like(), None, held_out=1), emer_like())
+    pd.testing.assert_frame_equal(records.with_annotated(emer_like(), None, held_out=1), emer_like())
 
 
 def test_too_few_annotated_clips_and_a_missing_file_are_refused(sets):
     with pytest.raises(InputError, match="4 clips, of which 4 are to be held out"):
-        omni_records.with_annotated(emer_like(), sets, held_out=4)
+        records.with_annotated(emer_like(), sets, held_out=4)
     (sets / "hre.jsonl").unlink()
     with pytest.raises(InputError, match="no such file"):
-        omni_records.with_annotated(emer_like(), sets, held_out=1)
+        records.with_annotated(emer_like(), sets, held_out=1)
 
 
 def test_figures_1_and_2_come_from_what_notebook_09_recorded(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "REPORTS", tmp_path)
     with pytest.raises(InputError, match="Run notebook 09"):
-        omni_records.curated("MAFW", profile="tiny")
+        records.curated("MAFW", profile="tiny")
     passed = Passed(9, {"scene": 9}, 8, 20, 2, 9, 9, 9, 5, {"below": 4}, 3, False)
     examples = pd.DataFrame(
         {"corpus": ["DFEW", "MAFW", "MAFW"], "clip": ["DFEW/1", "MAFW/2", "MAFW/3"], "labels": [["sad"]] * 3}
     )
     made = {"curation": pd.DataFrame([passed._asdict()]), "examples": examples}
     results.record("09", made, profile="tiny", card={})
-    counts, example = omni_records.curated("MAFW", profile="tiny")
+    counts, example = records.curated("MAFW", profile="tiny")
     assert counts == passed and (example["clip"], example["labels"]) == ("2", ["sad"])
     with pytest.raises(InputError, match="no example of CAER"):
-        omni_records.curated("CAER", profile="tiny")
+        records.curated("CAER", profile="tiny")
 
 
 def test_settings_of_the_paper_match_what_is_published():
@@ -84,10 +85,10 @@ def test_settings_of_the_paper_match_what_is_published():
     recipes = {"1": Recipe(0, 1, 8, 1e-3, accumulate=32), "2": Recipe(0, 1, 8, 1e-3, accumulate=32)}
     recipes["3"] = Recipe(0, 3, 8, 1e-5, accumulate=16)
     lessons = {"1": 1_500_000, "2": 130_000, "3": 100_000}
-    rows = omni_records.settings(network, recipes, lessons, frames=8, datasets=7)
+    rows = records.settings(network, recipes, lessons, frames=8, datasets=7)
     table = results.compare("omni_emotion2025", "Section 4", rows, profile="paper")
     assert set(table.verdict) == {"match"}
-    rows = omni_records.settings(network, recipes | {"3": recipes["1"]}, lessons, frames=4, datasets=7)
+    rows = records.settings(network, recipes | {"3": recipes["1"]}, lessons, frames=4, datasets=7)
     table = results.compare("omni_emotion2025", "Section 4", rows, profile="paper")
     wrong = table[(table.row == "phase 3") & (table.verdict != "match")]
     assert wrong.column.tolist() == ["learning rate", "batch size", "epochs", "frames"]

@@ -12,15 +12,16 @@ import pandas as pd
 import pytest
 import torch
 
-from reaffect import faces, instructions, media, omni_inputs, omni_tuning, recognition
+from reaffect import faces, instructions, media, recognition
 from reaffect.corpora import dfew, emer, mafw
 from reaffect.errors import InputError
 from reaffect.media.folders import frame_files
 from reaffect.models.facexformer import MARGIN
 from reaffect.models.omni_emotion import PHASES, OmniClip, OmniEmotion
 from reaffect.models.whisper_audio import SAMPLE_RATE, Sound
-from reaffect.omni_inputs import Corpus, Perceived
-from reaffect.omni_tuning import FUSION_ROWS, ROWS, Beginning, Phase
+from reaffect.omni import inputs, tuning
+from reaffect.omni.inputs import Corpus, Perceived
+from reaffect.omni.tuning import FUSION_ROWS, ROWS, Beginning, Phase
 from reaffect.store import Store
 from reaffect.tuning import Lesson, Recipe, tune
 from test_models_omni_emotion import SMALL, build, clip, released, sound, whisper
@@ -63,7 +64,7 @@ def store(tmp_path_factory) -> Store:
 
 @pytest.fixture(scope="module")
 def seen(clips, network, store) -> dict[str, Perceived]:
-    return omni_inputs.perceived(list(clips.values()), network, "small", frames=FRAMES, store=store)
+    return inputs.perceived(list(clips.values()), network, "small", frames=FRAMES, store=store)
 
 
 def test_states_are_what_the_encoders_make_of_the_files(clips, network, seen):
@@ -94,7 +95,7 @@ def test_folders_of_frames_have_faces_and_no_sound(clips, seen):
 def test_nobody_and_silence_are_absent_and_counted(clips, seen):
     one = seen[clips["noise"]]
     assert one.heard is None and one.seen.faces is None and one.seen.places() == []
-    assert omni_inputs.counts(seen) == {
+    assert inputs.counts(seen) == {
         "clips": 3,
         "clips without audio": 2,
         "clips without a face": 1,
@@ -103,12 +104,12 @@ def test_nobody_and_silence_are_absent_and_counted(clips, seen):
 
 
 def test_encoders_run_once(clips, network, seen, store, monkeypatch):
-    for kind in (omni_inputs.FrameStates, omni_inputs.FaceStates, omni_inputs.SoundStates):
+    for kind in (inputs.FrameStates, inputs.FaceStates, inputs.SoundStates):
         monkeypatch.setattr(kind, "__call__", lambda *_: pytest.fail("computed again"))
-    again = omni_inputs.perceived(list(clips.values()), network, "small", frames=FRAMES, store=store)
+    again = inputs.perceived(list(clips.values()), network, "small", frames=FRAMES, store=store)
     assert torch.equal(again[clips["spoken"]].seen.frames, seen[clips["spoken"]].seen.frames)
     with pytest.raises(pytest.fail.Exception, match="computed again"):
-        omni_inputs.perceived([clips["noise"]], network, "other weights", frames=FRAMES, store=store)
+        inputs.perceived([clips["noise"]], network, "other weights", frames=FRAMES, store=store)
 
 
 def test_what_is_perceived_reaches_the_answer(clips, network, seen):
@@ -120,10 +121,10 @@ def test_what_is_perceived_reaches_the_answer(clips, network, seen):
 
 
 def test_sounds_alone(clips, network, store, seen):
-    heard = omni_inputs.listened([clips["spoken"]], network, "small", store=store)
+    heard = inputs.listened([clips["spoken"]], network, "small", store=store)
     assert torch.equal(heard[clips["spoken"]].heard, seen[clips["spoken"]].heard.heard)
     with pytest.raises(InputError, match=r"noise\.mp4 \(1 such clips\): no sound to learn from"):
-        omni_inputs.listened(list(clips.values())[::2], network, "small", store=store)
+        inputs.listened(list(clips.values())[::2], network, "small", store=store)
 
 
 # --- lessons -------------------------------------------------------------------------------------------------
@@ -181,51 +182,51 @@ def test_lessons_have_the_modalities_of_their_phase(known):
         }
     )
     heard = {"d0": sound(3), "d1": sound(4)}
-    caption, transcript = omni_inputs.sound_lessons(table, heard, seed=0)
+    caption, transcript = inputs.sound_lessons(table, heard, seed=0)
     assert (
         caption.question in instructions.load()["caption"] and transcript.question in instructions.load()["transcript"]
     )
     assert caption.answer == "A dog‹|im_end|›." and caption.frames is None and transcript.audio is heard["d1"]
-    for lesson, name in zip(omni_inputs.face_lessons(table, known, seed=0), table.media, strict=True):
+    for lesson, name in zip(inputs.face_lessons(table, known, seed=0), table.media, strict=True):
         assert lesson.answer == "happy." and lesson.audio is None and lesson.frames is known[name].seen
         assert lesson.question.rstrip(".").endswith("? happy, sad, neutral")
-    for lesson, name in zip(omni_inputs.recognition_lessons(table, known), table.media, strict=True):
+    for lesson, name in zip(inputs.recognition_lessons(table, known), table.media, strict=True):
         assert lesson.question == recognition.QUESTION.format(options="happy, sad, neutral")
         assert (lesson.frames, lesson.audio) == known[name]
     assert known["d0"].heard is None and known["d1"].heard is not None
-    for lesson, name in zip(omni_inputs.emotion_lessons(table, known, seed=0), table.media, strict=True):
+    for lesson, name in zip(inputs.emotion_lessons(table, known, seed=0), table.media, strict=True):
         assert lesson.question in instructions.load()["multimodal"] and (lesson.frames, lesson.audio) == known[name]
 
 
 def test_a_label_that_is_no_class_is_refused(known):
     table = pd.DataFrame({"clip": ["0"], "media": ["d0"], "labels": [["happy", "sad"]], "among": [LABELS["d"]]})
-    for lessons in (omni_inputs.recognition_lessons, lambda *a: omni_inputs.face_lessons(*a, seed=0)):
+    for lessons in (inputs.recognition_lessons, lambda *a: inputs.face_lessons(*a, seed=0)):
         with pytest.raises(InputError, match="clip '0' has the labels happy, sad"):
             lessons(table, known)
 
 
 def test_a_folds_clips_are_apart_and_of_all_classes(corpora):
-    learned, held = omni_inputs.training_clips(corpora, 1, at_most=7, held_out=7, seed=3)
+    learned, held = inputs.training_clips(corpora, 1, at_most=7, held_out=7, seed=3)
     for part in (learned, held):
         assert sorted(zip(part.corpus, part.labels.str[0], strict=True)) == sorted(
             [("DFEW", label) for label in LABELS["d"]] + [("MAFW", label) for label in LABELS["m"]]
         )
         assert all(among == corpora[name].among for name, among in zip(part.corpus, part.among, strict=True))
-    tested = omni_inputs.tested_clips(corpora, 1)
+    tested = inputs.tested_clips(corpora, 1)
     assert tested.corpus.value_counts().to_dict() == {"DFEW": 3, "MAFW": 4, "DFEW without face": 3}
     assert not {*learned.media} & {*held.media} and not {*learned.media, *held.media} & {*tested.media}
-    again, other = (omni_inputs.training_clips(corpora, 1, at_most=7, seed=seed)[0].media.tolist() for seed in (3, 4))
+    again, other = (inputs.training_clips(corpora, 1, at_most=7, seed=seed)[0].media.tolist() for seed in (3, 4))
     assert again != other
-    assert len(omni_inputs.training_clips(corpora, 1, held_out=1)[0]) == 13
+    assert len(inputs.training_clips(corpora, 1, held_out=1)[0]) == 13
 
 
 def test_folds_that_give_nothing_are_refused(corpora):
     with pytest.raises(InputError, match="Fold 1: of 14 training clips 14 are to be held out"):
-        omni_inputs.training_clips(corpora, 1, held_out=14)
+        inputs.training_clips(corpora, 1, held_out=14)
     with pytest.raises(InputError, match="DFEW has no fold 7; there are 1, 2"):
-        omni_inputs.tested_clips(corpora, 7)
+        inputs.tested_clips(corpora, 7)
     with pytest.raises(InputError, match="None of the corpora is learned from"):
-        omni_inputs.training_clips({"x": corpora["DFEW without face"]}, 1)
+        inputs.training_clips({"x": corpora["DFEW without face"]}, 1)
 
 
 # --- beginnings ----------------------------------------------------------------------------------------------
@@ -328,8 +329,8 @@ OPTIONS = {"seeds": [0, 1], "max_new_tokens": 3}
 
 
 @pytest.fixture(scope="module")
-def ablation(load, phases, asked, folder) -> omni_tuning.Ablation:
-    return omni_tuning.ablate(load, phases, asked, folder, **OPTIONS)
+def ablation(load, phases, asked, folder) -> tuning.Ablation:
+    return tuning.ablate(load, phases, asked, folder, **OPTIONS)
 
 
 def test_every_row_is_trained_with_every_seed_and_asked_about_every_clip(ablation):
@@ -360,15 +361,15 @@ def test_answers_are_those_of_a_model_that_went_from_phase_to_phase(load, phases
 def test_a_second_call_reads(load, phases, asked, folder, ablation, monkeypatch):
     monkeypatch.setattr(OmniEmotion, "generate", lambda *_, **__: pytest.fail("asked again"))
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda *_, **__: pytest.fail("trained again"))
-    again = omni_tuning.ablate(load, phases, asked, folder, **OPTIONS)
+    again = tuning.ablate(load, phases, asked, folder, **OPTIONS)
     pd.testing.assert_frame_equal(again.told, ablation.told)
     with pytest.raises(pytest.fail.Exception, match="asked again"):
-        omni_tuning.ablate(load, phases, asked[::-1], folder, **OPTIONS)
+        tuning.ablate(load, phases, asked[::-1], folder, **OPTIONS)
 
 
 def test_tables_share_what_they_have_in_common(load, phases, asked, folder, ablation):
     """Concatenation on video level is v+a+f; a longer course begins with the runs of a shorter one."""
-    found = omni_tuning.ablate(load, phases[:2], asked, folder, rows=FUSION_ROWS, **OPTIONS)
+    found = tuning.ablate(load, phases[:2], asked, folder, rows=FUSION_ROWS, **OPTIONS)
     for seed in OPTIONS["seeds"]:
         runs, known = found.runs["Concatenation on video level", seed], ablation.runs["v+a+f", seed]
         assert [run.folder for run in runs] == [run.folder for run in known[:2]]
@@ -378,7 +379,7 @@ def test_tables_share_what_they_have_in_common(load, phases, asked, folder, abla
 
 @pytest.mark.parametrize(("row", "numbers"), [("v", [3]), ("v+a", [1, 3]), ("v+a+f", [1, 2, 3])])
 def test_phases_move_their_own_parts_bit_for_bit(load, phases, folder, row, numbers):
-    found = omni_tuning.follow(load, phases, folder, seed=0, **ROWS[row])
+    found = tuning.follow(load, phases, folder, seed=0, **ROWS[row])
     assert found.phase.tolist() == numbers
     for each in found.itertuples():
         model = load(**ROWS["v+a" if each.phase == 1 else row])
@@ -391,9 +392,7 @@ def test_phases_move_their_own_parts_bit_for_bit(load, phases, folder, row, numb
 
 def test_lora_is_a_part_of_its_own(load, phases, tmp_path):
     build(lora_rank=2).save_pretrained(tmp_path / "omni", language_model=False)
-    found = omni_tuning.follow(
-        Beginning([str(tmp_path / "omni")], str(load.source)), phases[2:], tmp_path / "runs", seed=0
-    )
+    found = tuning.follow(Beginning([str(tmp_path / "omni")], str(load.source)), phases[2:], tmp_path / "runs", seed=0)
     assert "language_model (LoRA)" in found.moved[0].split(", ")
     assert {*found.kept[0].split(", ")} == {*OmniEmotion.published, "language_model"}
 
@@ -408,12 +407,12 @@ def test_held_out_losses_are_means_over_lessons(load, phases):
             logits = model([lesson.question], [lesson.frames], [lesson.audio], [lesson.answer]).logits[0]
         scores = logits.float().log_softmax(-1)[-len(target) - 1 : -1]
         expected.append(-scores[range(len(target)), target].mean().item())
-    assert omni_tuning.held_out_loss(model, lessons) == pytest.approx(np.mean(expected), rel=1e-2)
+    assert tuning.held_out_loss(model, lessons) == pytest.approx(np.mean(expected), rel=1e-2)
 
 
 def test_learning_lowers_the_loss(load, phases, tmp_path):
     long = phases[2]._replace(recipe=replace(RECIPE, epochs=6, patience=6), score=rising())
-    [found] = omni_tuning.follow(load, [long], tmp_path, seed=0).to_dict("records")
+    [found] = tuning.follow(load, [long], tmp_path, seed=0).to_dict("records")
     assert found["loss after"] < found["loss before"] - 0.5
 
 
@@ -426,7 +425,7 @@ def rising():
 def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(load, asked, tmp_path):
     phases = course(replace(RECIPE, epochs=2))
     options = {"seeds": [0], "max_new_tokens": 3, "rows": {"v+a+f": {}}}
-    expected = omni_tuning.ablate(load, phases, asked, tmp_path / "whole", **options)
+    expected = tuning.ablate(load, phases, asked, tmp_path / "whole", **options)
     steps = []
 
     def kill(history: pd.DataFrame, _scores: pd.Series) -> None:
@@ -435,8 +434,8 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(load, asked, tmp_pa
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        omni_tuning.ablate(load, phases, asked, tmp_path / "killed", watch=kill, **options)
-    again = omni_tuning.ablate(load, phases, asked, tmp_path / "killed", **options)
+        tuning.ablate(load, phases, asked, tmp_path / "killed", watch=kill, **options)
+    again = tuning.ablate(load, phases, asked, tmp_path / "killed", **options)
     pd.testing.assert_frame_equal(again.told, expected.told)
     for one, other in zip(again.runs["v+a+f", 0], expected.runs["v+a+f", 0], strict=True):
         assert one.folder.name == other.folder.name
@@ -447,15 +446,15 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(load, asked, tmp_pa
 
 def test_courses_that_train_nothing_are_refused(load, phases, asked, tmp_path):
     with pytest.raises(InputError, match="No phase of the course trains a part"):
-        omni_tuning.ablate(load, phases[:1], asked, tmp_path, rows={"v": ROWS["v"]}, **OPTIONS)
+        tuning.ablate(load, phases[:1], asked, tmp_path, rows={"v": ROWS["v"]}, **OPTIONS)
     with pytest.raises(ValueError, match="phase 4 trains nothing of this model"):
-        omni_tuning.ablate(load, [phases[0]._replace(number=4)], asked, tmp_path, **OPTIONS)
+        tuning.ablate(load, [phases[0]._replace(number=4)], asked, tmp_path, **OPTIONS)
 
 
 def test_answers_name_one_class_or_are_wrong():
     lessons = [Lesson("?", f"{label}.") for label in ("happy", "sad", "angry", "fear")]
-    assert omni_tuning.names_class(["Happiness!", "happy", "angry or sad", "none"], lessons) == 0.25
-    assert omni_tuning.names_class(["", "a dog"], [Lesson("?", "a dog"), Lesson("?", "a cat")]) == 0
+    assert tuning.names_class(["Happiness!", "happy", "angry or sad", "none"], lessons) == 0.25
+    assert tuning.names_class(["", "a dog"], [Lesson("?", "a dog"), Lesson("?", "a cat")]) == 0
 
 
 # --- folds ---------------------------------------------------------------------------------------------------
@@ -465,16 +464,16 @@ def test_answers_name_one_class_or_are_wrong():
 def courses(corpora, known, phases) -> dict[int, list[Phase]]:
     made = {}
     for fold in (1, 2):
-        learned, held = omni_inputs.training_clips(corpora, fold, at_most=4, held_out=2)
-        lessons = [omni_inputs.recognition_lessons(part, known) for part in (learned, held)]
-        looks = [omni_inputs.face_lessons(part, known, seed=0) for part in (learned, held)]
+        learned, held = inputs.training_clips(corpora, fold, at_most=4, held_out=2)
+        lessons = [inputs.recognition_lessons(part, known) for part in (learned, held)]
+        looks = [inputs.face_lessons(part, known, seed=0) for part in (learned, held)]
         made[fold] = [phases[0], Phase(2, *looks, RECIPE), Phase(3, *lessons, RECIPE)]
     return made
 
 
 def test_every_fold_is_trained_and_tested(load, courses, corpora, known, folder):
     rows = {name: ROWS[name] for name in ("v", "v+a+f")}
-    found = omni_tuning.recognise(load, courses, corpora, known, folder, seeds=[0], max_new_tokens=3, rows=rows)
+    found = tuning.recognise(load, courses, corpora, known, folder, seeds=[0], max_new_tokens=3, rows=rows)
     assert [*found.runs] == [(row, fold, 0) for fold in (1, 2) for row in rows]
     for name, corpus in corpora.items():
         tested = recognition.clips_of(corpus.folds, corpus.among)
@@ -490,21 +489,21 @@ def test_every_fold_is_trained_and_tested(load, courses, corpora, known, folder)
 @pytest.mark.parametrize("place", [1, 2])
 def test_a_fold_never_learns_from_what_it_tests(load, courses, corpora, known, tmp_path, place, part):
     """In phase 2 or in recognition, to learn from or to choose by: one clip of the fold's test part among others."""
-    tested = omni_inputs.tested_clips(corpora, 1).iloc[[4]]
-    [lesson] = omni_inputs.face_lessons(tested, known, seed=0)
+    tested = inputs.tested_clips(corpora, 1).iloc[[4]]
+    [lesson] = inputs.face_lessons(tested, known, seed=0)
     mixed = list(courses[1])
     mixed[place] = mixed[place]._replace(**{part: [*getattr(mixed[place], part), lesson]})
     with pytest.raises(InputError, match=rf"Phase {place + 1}: 1 of its {part} .* that fold 1 of MAFW tests"):
-        omni_tuning.recognise(load, {1: mixed}, corpora, known, tmp_path, seeds=[0], max_new_tokens=3)
+        tuning.recognise(load, {1: mixed}, corpora, known, tmp_path, seeds=[0], max_new_tokens=3)
     assert not [*tmp_path.iterdir()], "nothing was trained"
 
 
 def test_test_clips_are_no_lessons_of_an_ablation(load, phases, tmp_path):
     with pytest.raises(InputError, match=r"Phase 2: 1 of its lessons \(such as number 3\) .* the test part tests"):
-        omni_tuning.ablate(load, phases, [phases[1].lessons[3]], tmp_path, **OPTIONS)
+        tuning.ablate(load, phases, [phases[1].lessons[3]], tmp_path, **OPTIONS)
     heard = Lesson("?", "x", None, Sound(phases[0].held_out[0].audio.heard.clone(), 9))
     with pytest.raises(InputError, match="Phase 1: 1 of its held_out"):
-        omni_tuning.ablate(load, phases, [heard], tmp_path, **OPTIONS)
+        tuning.ablate(load, phases, [heard], tmp_path, **OPTIONS)
 
 
 def test_clips_without_sound_are_asked_apart(load, phases, asked, tmp_path, monkeypatch):
@@ -518,5 +517,5 @@ def test_clips_without_sound_are_asked_apart(load, phases, asked, tmp_path, monk
     monkeypatch.setattr(OmniEmotion, "generate", listening)
     options = {"seeds": [0], "max_new_tokens": 2, "rows": {"v+a+f": {}}}
     mixed = [lesson._replace(audio=audio) for lesson, audio in zip(asked, (sound(4), None, sound(9)), strict=True)]
-    omni_tuning.ablate(load, phases[:1], mixed, tmp_path, **options)
+    tuning.ablate(load, phases[:1], mixed, tmp_path, **options)
     assert sorted(heard[-2:]) == [(1, True), (2, False)]

@@ -230,7 +230,7 @@ def patches_seen(network: MicroEmo, at_once: int, *, frames: int) -> Batch:
 
 
 def perceived(network: OmniEmotion, at_once: int, *, frames: int) -> Batch:
-    """Omni-Emotion's encoders, one after the other, as `omni_inputs` runs them; without frames, its ears alone."""
+    """Omni-Emotion's encoders, one after the other, as `omni.inputs` runs them; without frames, its ears alone."""
     config = network.config
     films = [_noise(network, frames, 3, config.image_size, config.image_size) for _ in range(at_once)]
     faces = _noise(network, at_once * frames, 3, config.face.image_size, config.face.image_size)

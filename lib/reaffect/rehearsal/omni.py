@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from reaffect import omni_inputs, omni_tuning
 from reaffect.corpora import dfew, mafw
 from reaffect.instructions import draw
+from reaffect.omni import inputs, tuning
 from reaffect.rehearsal import batches, networks
 from reaffect.rehearsal.batches import Shown
 from reaffect.rehearsal.params import Values
@@ -20,7 +20,7 @@ FOLDS = {"DFEW": (dfew, "fold {} {}"), "MAFW": (mafw, "single fold {} {}")}
 WHOLE = partial(networks.omni_emotion, phase=3)
 """The model as it is before it learns, and where nothing does."""
 
-MODELS = len(omni_tuning.ROWS) + len(omni_tuning.FUSION_ROWS) - 1
+MODELS = len(tuning.ROWS) + len(tuning.FUSION_ROWS) - 1
 """Different ones in Tables 1 and 3, which have the whole model in common."""
 
 
@@ -31,7 +31,7 @@ def finetuning(values: Values, real: Values) -> list[Step]:
     """
     clips, folds, seeds = real["clips"], values["folds"], len(values["seeds"])
     learned, tested = ([_in_fold(values, fold, part) for fold in folds] for part in ("train", "test"))
-    rows, length = len(omni_tuning.ROWS), values["max_new_tokens"]
+    rows, length = len(tuning.ROWS), values["max_new_tokens"]
     ask_class = draw("recognition", "", seed=0, options=", ".join(mafw.CLASSES))
     ask_account = draw("multimodal", "", seed=0)
     to_class = {"question": ask_class, "answer_tokens": length["class"]}
@@ -53,8 +53,8 @@ def finetuning(values: Values, real: Values) -> list[Step]:
         return Step(name, WHOLE, ask, asking.ASKED, seeds * asked, "tuning.asking.ASKED", "weights")
 
     see, hear = (partial(batches.perceived, frames=frames) for frames in (values["frames"], 0))
-    size, sizes = omni_inputs.FrameStates.batch_size, "omni_inputs.FrameStates"
-    faces = len(omni_tuning.FUSION_ROWS) * learned[0] + sum(learned[1:])  # runs that tables share are trained once
+    size, sizes = inputs.FrameStates.batch_size, "omni.inputs.FrameStates"
+    faces = len(tuning.FUSION_ROWS) * learned[0] + sum(learned[1:])  # runs that tables share are trained once
     return [
         Step("perceive clips", WHOLE, see, size, clips["annotated"] + clips["EMER"] + _all(values), sizes, "weights"),
         Step("hear sounds", WHOLE, hear, size, clips["sounds"], sizes, "weights"),

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from reaffect import judge, plots_omni, reasoning, results
+from reaffect import judge, results
 from reaffect.errors import InputError
+from reaffect.omni import figures, reasoning
 
 GROUPS = {"happy": "joy", "joyful": "joy", "sad": "grief", "angry": "anger"}
 CLIPS = ["a", "b", "c", "d", "e"]
@@ -168,7 +169,7 @@ def test_text_cannot_break_out_of_a_page():
 def test_figure_1_shows_each_frame_and_all_that_is_told():
     frames = np.zeros((3, 40, 60, 3), np.uint8)
     text = "he pays $5 and then $6 " * 20
-    figure = plots_omni.annotated_clip(frames, {"Label": "sad", "Reason": text}, Figure(figsize=(12, 3)))
+    figure = figures.annotated_clip(frames, {"Label": "sad", "Reason": text}, Figure(figsize=(12, 3)))
     assert [axis.images[0].get_array().shape for axis in figure.axes] == [(40, 60, 3)] * 3
     [words] = figure.texts
     assert " ".join(words.get_text().split()) == f"Label: sad Reason: {text.strip()}"
@@ -178,5 +179,5 @@ def test_figure_1_shows_each_frame_and_all_that_is_told():
 
 def test_a_confusion_shows_shares_of_each_true_class():
     counts = pd.DataFrame([[3, 1, 0], [0, 0, 0]], ["sad", "fear"], ["sad", "fear", "none"])
-    axis = plots_omni.class_confusion(counts, Figure(figsize=(3, 3)).subplots(), title="x")
+    axis = figures.class_confusion(counts, Figure(figsize=(3, 3)).subplots(), title="x")
     assert [text.get_text() for text in axis.texts] == ["75", "25"]

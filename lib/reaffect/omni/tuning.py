@@ -27,7 +27,7 @@ from reaffect.errors import InputError
 from reaffect.fingerprint import fingerprint
 from reaffect.hardware import best_device, precision
 from reaffect.models.omni_emotion import ABLATIONS, FUSIONS, PHASES, OmniEmotion
-from reaffect.omni_inputs import Corpus, Perceived, recognition_lessons, tested_clips
+from reaffect.omni.inputs import Corpus, Perceived, recognition_lessons, tested_clips
 from reaffect.tuning import Lesson, Recipe, Tuned, asking, tune
 from reaffect.tuning.lessons import content
 
@@ -94,7 +94,7 @@ class Beginning:
         return model.to(best_device())
 
     def identified(self, **parts: Any) -> tuple[OmniEmotion, str]:
-        """The same with what identifies the checkpoint, for `omni_inputs`."""
+        """The same with what identifies the checkpoint, for `inputs`."""
         dtype = str(precision(best_device()))
         return self(**parts), fingerprint("OmniEmotion", *self.places, self.source, dtype, content(self.options))
 
@@ -212,7 +212,7 @@ def recognise(
         load, folder, seeds, max_new_tokens, rows, watch, processes: as for `ablate`.
         courses: by fold; the last phase has that fold's recognition lessons.
         corpora: by name; clips of the fold's test parts are asked about, of all of them.
-        seen: by media file, from `omni_inputs.perceived`.
+        seen: by media file, from `inputs.perceived`.
 
     Raises:
         InputError: a phase learns from a clip that its fold tests, or is validated by one; or see `tuning.tune`.
