@@ -42,6 +42,9 @@ SEEN = {
 }
 HEARD = {"calm": "calm even voice", "happy": "happy lively voice", "sad": "sad slow voice"}
 
+CALM = tuple(carrier for carrier in dialogues.CARRIERS if carrier != "voice")
+"""Carriers of dialogues whose voice stays calm."""
+
 QUESTION = '"{subtitle}" How does the person feel?'
 """That accounts answer."""
 
@@ -120,11 +123,12 @@ def lesson(rng: np.random.Generator, longest: int) -> Lesson:
 
 
 def voices(count: int, *, seed: int) -> tuple[list[np.ndarray], list[str]]:
-    """Waveforms of `count` dialogues that are in no corpus, and what each voice tells."""
+    """Waveforms of `count` dialogues that are in no corpus, and what each voice tells: of half of them, nothing."""
     waves, felt = [], []
     for index in tqdm(range(count), "voices for lessons"):
         rng = np.random.default_rng([seed, 32, index])
-        planted = dialogues.dialogue(("voice", "local")[index % 3 == 0], str(rng.choice(speech.VOICES)), rng)
+        carrier = "voice" if index % 2 else CALM[index // 2 % len(CALM)]
+        planted = dialogues.dialogue(carrier, str(rng.choice(speech.VOICES)), rng)
         waves.append(planted.waveform)
         felt.append(_voiced(planted))
     return waves, felt

@@ -60,12 +60,13 @@ class Recipe:
     """Sizes and steps."""
 
     people: int = 320
-    voices: int = 160
+    voices: int = 320
     tower_steps: int = 600
     steps: int = 400
-    hearing_steps: int = 160
-    accounts: int = 160
-    reading_steps: int = 40
+    hearing_steps: int = 320
+    hearing_batch: int = 8
+    accounts: int = 480
+    reading_steps: int = 60
     reading_batch: int = 8
     reading_rate: float = 1.5e-3
     noise: float = 0.3
@@ -212,13 +213,16 @@ def read_faces(model: MicroEmo, clips: list[list[Tensor]], *, told: bool, rng: n
 
 def teach_hearing(model: MicroEmo, recipe: Recipe) -> list[float]:
     """Trains the audio branch to say how a voice sounds; returns the loss of every step."""
+    torch.manual_seed(recipe.seed)  # what is heard does not depend on how much was seen before
     waves, felt = dialogue_lessons.voices(recipe.voices, seed=recipe.seed)
     mels = [mel_clips(wave, dialogues.SAMPLE_RATE, model.config.audio) for wave in waves]
     words = SoftWords(model.tokenizer, word_vectors(model), list(HEARD.values()), recipe.audio_queries)
     targets = words.targets([HEARD[emotion] for emotion in felt])
     parts = [model.ears, model.segment_positions, model.audio_qformer, model.audio_projection]
     losses = []
-    for optimise, chosen in training.optimisation(parts, len(mels), recipe.hearing_steps, recipe.batch // 2, "hearing"):
+    for optimise, chosen in training.optimisation(
+        parts, len(mels), recipe.hearing_steps, recipe.hearing_batch, "hearing"
+    ):
         losses.append(optimise(words.loss(model.encode_audio([mels[index] for index in chosen]), targets[chosen])))
     return losses
 
