@@ -27,14 +27,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def hume_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small embedded corpus, built for this session: holds `hume/` and `hume_unseen/`."""
-    from reaffect.synthetic import hume
-
-    return hume.build(tmp_path_factory.mktemp("corpora"), train=24, devel=12, unseen=6, test=6, workers=2)
-
-
-@pytest.fixture(scope="session")
 def hume_full() -> Path:
     """The whole embedded corpus, as `make embedded` builds it (`make test` calls that first)."""
     return built(paths.CORPORA / "hume" / "planted.json").parents[1]

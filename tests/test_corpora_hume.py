@@ -124,8 +124,8 @@ def test_an_id_cannot_lead_out_of_the_folder(muse, strict):
         hume.load(muse, strict=strict)
 
 
-def test_reads_what_the_embedded_corpus_writes(hume_root):
-    table = hume.load(hume_root / "hume")
-    assert table.groupby("split").size().to_dict() == {"train": 24, "devel": 12, "test": 6}
+def test_reads_what_the_embedded_corpus_writes(hume_full):
+    table = hume.load(hume_full / "hume")
+    assert table.groupby("split").size().to_dict() == {"train": 240, "devel": 96, "test": 48}
     assert table[table.split == "test"][list(hume.EMOTIONS)].isna().all(axis=None)
     assert pd.api.types.is_float_dtype(table.fear)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 import re
 import statistics
-import subprocess
-import sys
 import tomllib
 
 import pytest
@@ -14,6 +12,7 @@ import yaml
 
 from notebook_files import CHECKED, NOTEBOOKS, code_cells, has_tag, prose_cells, read
 from reaffect import paths, runner
+from reaffect.normalise import normalise
 
 SECTIONS = ["Claim", "Parameters", "Run card", "Data", "Method", "Run", "Sanity", "Result", "Deviations", "References"]
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -109,7 +108,7 @@ def test_checked_cells_have_something_to_compare(path):
 def test_committed_form_is_normalised(path, tmp_path):
     copy = tmp_path / path.name
     copy.write_bytes(path.read_bytes())
-    subprocess.run([sys.executable, "-m", "reaffect.normalise", str(copy)], check=True)
+    normalise(copy)
     assert copy.read_text() == path.read_text(), "run `make notebooks` and commit what it writes"
 
 

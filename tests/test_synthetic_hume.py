@@ -80,10 +80,10 @@ def test_a_voice_repeats_itself_exactly_whatever_was_said_before():
     assert first.shape == (48_000,) and first.dtype == np.float32 and np.abs(first).max() <= 1
 
 
-def test_planted_values_and_official_files_agree(hume_root):
+def test_planted_values_and_official_files_agree(hume_full):
     for name in ("hume", "hume_unseen"):
-        table = corpus.load(hume_root / name)
-        planted = json.loads((hume_root / name / "planted.json").read_text())
+        table = corpus.load(hume_full / name)
+        planted = json.loads((hume_full / name / "planted.json").read_text())
         labelled = table[table.split != "test"]
         reported = np.array([planted["clips"][clip]["reported"] for clip in labelled["clip"]])
         np.testing.assert_allclose(labelled[list(corpus.EMOTIONS)], reported, atol=1e-4)
@@ -91,13 +91,13 @@ def test_planted_values_and_official_files_agree(hume_root):
         assert set(table.subject) == set(planted["subjects"])
 
 
-def test_splits_share_no_person_and_the_second_devel_set_no_source(hume_root):
-    table = corpus.load(hume_root / "hume")
+def test_splits_share_no_person_and_the_second_devel_set_no_source(hume_full):
+    table = corpus.load(hume_full / "hume")
     assert table.groupby("subject").split.nunique().max() == 1
     sources = [
         {
             source
-            for person in json.loads((hume_root / name / "planted.json").read_text())["subjects"].values()
+            for person in json.loads((hume_full / name / "planted.json").read_text())["subjects"].values()
             for source in person["texture"]
         }
         for name in ("hume", "hume_unseen")
@@ -105,11 +105,11 @@ def test_splits_share_no_person_and_the_second_devel_set_no_source(hume_root):
     assert not sources[0] & sources[1]
 
 
-def test_clips_are_video_with_sound(hume_root):
-    facts = media.probe(hume_root / "hume" / "mp4" / "00001.mp4")
+def test_clips_are_video_with_sound(hume_full):
+    facts = media.probe(hume_full / "hume" / "mp4" / "00001.mp4")
     assert (facts.width, facts.height, facts.fps, facts.has_audio) == (320, 240, 12, True)
     assert 3 <= facts.duration_s <= 5.1
-    wave = media.read_waveform(hume_root / "hume" / "mp4" / "00001.mp4")
+    wave = media.read_waveform(hume_full / "hume" / "mp4" / "00001.mp4")
     assert len(wave) / 16_000 == pytest.approx(facts.duration_s, abs=0.15)
     assert wave.std() > 1e-3
 
