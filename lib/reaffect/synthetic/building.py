@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -45,12 +47,17 @@ def write_aside(file: Path, text: str) -> None:
 
 
 def film_all(film: Callable[[Any], None], clips: Sequence[Any], workers: int, label: str, together: int = 1) -> None:
-    """Calls `film` on every clip in worker processes; neighbours go to a worker `together`."""
+    """Calls `film` on every clip, in worker processes if there are several; neighbours go to a worker `together`."""
     if not clips:
+        return
+    bar = partial(tqdm, total=len(clips), desc=label, unit="clip")
+    if workers == 1:  # one more interpreter would only take its seconds to start
+        with _one_thread_here():
+            list(bar(map(film, clips)))
         return
     # A fresh interpreter a worker: forking a process that runs torch's or numba's threads can hang.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-        list(tqdm(pool.map(film, clips, chunksize=together), total=len(clips), desc=label, unit="clip"))
+        list(bar(pool.map(film, clips, chunksize=together)))
 
 
 def side_by_side(make: Callable[[int], Any], count: int, workers: int, label: str) -> list:
@@ -64,3 +71,15 @@ def _one_thread() -> None:
     """Processes share the cores already: threads of OpenCV and BLAS on small arrays only get in each other's way."""
     cv2.setNumThreads(1)
     threadpool_limits(1)
+
+
+@contextmanager
+def _one_thread_here() -> Iterator[None]:
+    """The same for a while: this process has other things to do afterwards."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        cv2.setNumThreads(threads)
