@@ -19,8 +19,8 @@ from reaffect.synthetic import building, faces, interviews, speech, studio
 FRAMES, DURATION_S = 8, 10.0
 SIZE = (320, 180)
 
-TAKES = 16
-"""Pictures of one person."""
+TAKES, INTERVIEWS = 16, 3
+"""Pictures and interviews of one person."""
 
 HANDS = {
     "covers the face": ("N1", "N2", "N3", "N4", "N5", "N6", "N9", "N14"),
@@ -79,11 +79,14 @@ def pictures(count: int, *, seed: int, workers: int) -> Pictures:
 
 
 def film(count: int, *, seed: int, workers: int) -> Lessons:
-    """Films `count` short interviews, three of each player; the same seed gives the same ones."""
+    """Films `count` short interviews, `INTERVIEWS` of each player; the same seed gives the same ones."""
 
-    def one(index: int) -> tuple:
+    def some(number: int) -> list[tuple]:
+        person = faces.subject(f"lesson{number}", np.random.default_rng([seed, 12, number]))
+        return [one(person, index) for index in range(INTERVIEWS * number, min(INTERVIEWS * (number + 1), count))]
+
+    def one(person: faces.Subject, index: int) -> tuple:
         rng = np.random.default_rng([seed, 11, index])
-        person = faces.subject(f"lesson{index // 3}", np.random.default_rng([seed, 12, index // 3]))
         voice = interviews.Voice(str(rng.choice(speech.VOICES)), float(rng.uniform(0.9, 1.1)))
         spoken = interviews.interview(bool(rng.random() < 0.5), DURATION_S, voice, rng)
         answers = [expit(1.2 * turn.mood) for turn in spoken.turns if turn.speaker == "player"]
@@ -92,8 +95,8 @@ def film(count: int, *, seed: int, workers: int) -> Lessons:
         seen = [_picture(sitter, camera, units, code, hidden, rng) for units, code in zip(*_shown(rng), strict=True)]
         return seen, spoken.waveform, float(np.mean(answers or [0.5]))
 
-    made = building.side_by_side(one, count, workers, "interviews for lessons")
-    seen, waves, arousal = zip(*made, strict=True)
+    made = building.side_by_side(some, -(-count // INTERVIEWS), workers, "interviews for lessons")
+    seen, waves, arousal = zip(*(interview for several in made for interview in several), strict=True)
     return Lessons(_stacked([picture for film in seen for picture in film]), np.stack(waves), np.array(arousal))
 
 

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import count as counter
 from itertools import pairwise, takewhile
 from typing import NamedTuple
@@ -139,6 +140,19 @@ def say(words: str, how: Prosody, *, voice: str, sample_rate: int = 16_000) -> n
 
 def spoken(words: str, how: Prosody, *, voice: str, sample_rate: int = 16_000) -> Spoken:
     """As `say`, with the words' times."""
+    quiet, begun = _synthesised(words, how._replace(loudness_db=0.0), voice, sample_rate)
+    loud = quiet[np.abs(quiet) > 0.01]
+    wave = quiet * np.float32(10 ** (how.loudness_db / 20) / np.sqrt(np.mean(loud**2)))
+    # eSpeak NG places some words in the middle of the one before
+    starts = [(at, ms / 1000) for at, ms in begun if not words[:at].strip() or words[at - 1].isspace()]
+    starts.append((len(words), len(wave) / sample_rate))
+    heard_words = [Word(words[a:b].strip(), start, end) for (a, start), (b, end) in pairwise(starts)]
+    return Spoken(wave, heard_words)
+
+
+@lru_cache(maxsize=512)  # a corpus has few sentences: 3 s take 20 ms to speak and 200 kB to keep
+def _synthesised(words: str, how: Prosody, voice: str, sample_rate: int) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """Speech as loud as eSpeak NG makes it, and of each word its place in the text (letters) and in the sound (ms)."""
     with _fresh_espeak() as (library, own_rate, heard, begun):
         library.espeak_SetVoiceByName(f"en+{voice}".encode())
         settings = {_RATE: how.rate_wpm, _PITCH: how.pitch, _RANGE: how.pitch_range, _VOLUME: 100}
@@ -148,14 +162,7 @@ def spoken(words: str, how: Prosody, *, voice: str, sample_rate: int = 16_000) -
         library.espeak_Synth(text, len(text) + 1, 0, 1, 0, _UTF8, None, None)
         library.espeak_Synchronize()
     wave = np.concatenate(heard).astype(np.float32) / 32768
-    wave = librosa.resample(wave, orig_sr=own_rate, target_sr=sample_rate)
-    loud = wave[np.abs(wave) > 0.01]
-    wave *= np.float32(10 ** (how.loudness_db / 20) / np.sqrt(np.mean(loud**2)))
-    # eSpeak NG places some words in the middle of the one before
-    starts = [(at, ms / 1000) for at, ms in begun if not words[:at].strip() or words[at - 1].isspace()]
-    starts.append((len(words), len(wave) / sample_rate))
-    heard_words = [Word(words[a:b].strip(), start, end) for (a, start), (b, end) in pairwise(starts)]
-    return Spoken(wave, heard_words)
+    return librosa.resample(wave, orig_sr=own_rate, target_sr=sample_rate), begun
 
 
 @contextmanager
