@@ -89,7 +89,7 @@ rule hume:
     output:
         touch(HUME),
     threads: HALF
-    priority: 9
+    priority: 10
     message:
         "Building the embedded corpus hume"
     shell:
@@ -102,7 +102,7 @@ rule eald:
     output:
         touch(EALD),
     threads: HALF
-    priority: 7
+    priority: 9
     message:
         "Building the embedded corpus eald"
     shell:
@@ -182,7 +182,7 @@ rule image_models:
     output:
         touch(IMAGE_MODELS),
     threads: HALF
-    priority: 5
+    priority: 6
     message:
         "Making the small LLaVA, CLIP and vision tower"
     shell:
@@ -195,7 +195,7 @@ rule wavlm:
         SYNTHETIC,
     output:
         touch(WAVLM),
-    priority: 5
+    priority: 6
     message:
         "Training the small WavLM"
     shell:
