@@ -44,7 +44,7 @@ def main() -> None:
 def lessons(count: int) -> tuple[MicroEmo, list[Lesson]]:
     """The small MicroEmo as notebook 08 trains it, in float32 so that losses can be compared, and what it learns from.
 
-    It is in evaluation mode: LoRA drops nothing, as what is dropped depends on the padding.
+    LoRA of this checkpoint drops nothing: what is dropped would depend on the padding.
     """
     beginning = finetuning.Beginning([str(paths.CHECKPOINTS / "microemo-tiny")], str(paths.CHECKPOINTS / "smollm2"))
     model, identity = beginning.identified()
