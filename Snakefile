@@ -238,7 +238,7 @@ rule microemo:
     output:
         touch(MICROEMO),
     threads: HALF
-    priority: 11
+    priority: 13
     message:
         "Teaching the small MicroEmo"
     shell:

@@ -1,6 +1,6 @@
 """Vocal reactions and short utterances, spoken by eSpeak NG, whose pitch, rate and energy carry arousal.
 
-eSpeak NG (GPL-3) is called as a library that `espeakng_loader` carries; it takes some 5 ms for 3 s of speech.
+eSpeak NG (GPL-3) is called as a library that `espeakng_loader` carries; it takes some 20 ms for 3 s of speech.
 Arousal sets pitch, pitch range, speaking rate and loudness; valence chooses between laughs and groans. The words of
 the utterances are neutral: what is said tells nothing that the voice does not.
 """
@@ -140,9 +140,10 @@ def say(words: str, how: Prosody, *, voice: str, sample_rate: int = 16_000) -> n
 
 def spoken(words: str, how: Prosody, *, voice: str, sample_rate: int = 16_000) -> Spoken:
     """As `say`, with the words' times."""
-    quiet, begun = _synthesised(words, how._replace(loudness_db=0.0), voice, sample_rate)
-    loud = quiet[np.abs(quiet) > 0.01]
-    wave = quiet * np.float32(10 ** (how.loudness_db / 20) / np.sqrt(np.mean(loud**2)))
+    # how loud it has to be is left out, so that a sentence that is remembered serves at every level
+    plain, begun = _synthesised(words, how._replace(loudness_db=0.0), voice, sample_rate)
+    loud = plain[np.abs(plain) > 0.01]
+    wave = plain * np.float32(10 ** (how.loudness_db / 20) / np.sqrt(np.mean(loud**2)))
     # eSpeak NG places some words in the middle of the one before
     starts = [(at, ms / 1000) for at, ms in begun if not words[:at].strip() or words[at - 1].isspace()]
     starts.append((len(words), len(wave) / sample_rate))
@@ -150,7 +151,7 @@ def spoken(words: str, how: Prosody, *, voice: str, sample_rate: int = 16_000) -
     return Spoken(wave, heard_words)
 
 
-@lru_cache(maxsize=512)  # a corpus has few sentences: 3 s take 20 ms to speak and 200 kB to keep
+@lru_cache(maxsize=512)  # corpora have few sentences, and 3 s take 200 kB
 def _synthesised(words: str, how: Prosody, voice: str, sample_rate: int) -> tuple[np.ndarray, list[tuple[int, int]]]:
     """Speech as loud as eSpeak NG makes it, and of each word its place in the text (letters) and in the sound (ms)."""
     with _fresh_espeak() as (library, own_rate, heard, begun):
