@@ -94,10 +94,10 @@ class Stretch:
         """
         ends = [Face(*sighting) for sighting in end]
         forward = [self._follow(self._frames, face) for face in start]
-        backward = [self._follow(self._frames[::-1], face).reversed() for face in ends]
+        backward = [self._follow_back(self._frames, face) for face in ends]
         pairs = self._pairs(start, ends, forward, backward)
         for one, other in pairs.items():
-            self._link(self._frames, start[one], ends[other])
+            self._link(self._frames, start[one], forward[one], ends[other], backward[other])
         for face in ends:
             place(self._frames[-1], face)
         new = [face for index, face in enumerate(ends) if index not in pairs.values()]
@@ -123,20 +123,25 @@ class Stretch:
         path = tracking.follow([frame.small for frame in frames], face.box * self._factor)
         return path._replace(boxes=path.boxes / self._factor)
 
-    def _link(self, frames: Sequence[Frame], first: Face, last: Face) -> None:
-        """Places a face in the frames between two in which it was seen."""
+    def _follow_back(self, frames: Sequence[Frame], face: Face) -> tracking.Path:
+        """From the last frame to the first, in the frames' order."""
+        return self._follow(frames[::-1], face).reversed()
+
+    def _link(
+        self, frames: Sequence[Frame], first: Face, forth: tracking.Path, last: Face, back: tracking.Path
+    ) -> None:
+        """Places a face between two frames in which it was seen: followed forth from one, back from the other."""
         if len(frames) < 3:
             return
-        forth = self._follow(frames, first)
-        back = self._follow(frames[::-1], last).reversed()
         agree = forth.trusted.all() and back.trusted.all() and not first.missed
         agree = agree and all(overlap(*pair) > AGREE for pair in zip(forth.boxes, back.boxes, strict=True))
         middle = len(frames) // 2
         if not agree and len(frames) > 2 * GAP:
             seen = self._seen(frames[middle], hull(forth.boxes[middle], back.boxes[middle]))
             if seen:
-                self._link(frames[: middle + 1], first, seen)
-                self._link(frames[middle:], seen, last)
+                before, after = frames[: middle + 1], frames[middle:]
+                self._link(before, first, forth.part(0, middle + 1), seen, self._follow_back(before, seen))
+                self._link(after, seen, self._follow(after, seen), last, back.part(middle, len(frames)))
                 return
         for k in range(1, len(frames) - 1):
             box = hull(forth.boxes[k], back.boxes[k])
@@ -166,10 +171,11 @@ class Stretch:
         low, high = 0, len(frames) - 1
         while may_look and high - low > GAP:
             middle = (low + high) // 2
-            expected = self._follow(frames[low : middle + 1], face).boxes[-1]
-            seen = self._seen(frames[middle], expected)
+            part = frames[low : middle + 1]
+            forth = self._follow(part, face)
+            seen = self._seen(frames[middle], forth.boxes[-1])
             if seen:
-                self._link(frames[low : middle + 1], face, seen)
+                self._link(part, face, forth, seen, self._follow_back(part, seen))
                 low, face = middle, seen
             else:
                 high = middle

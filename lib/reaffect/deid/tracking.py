@@ -41,6 +41,10 @@ class Path(NamedTuple):
     def reversed(self) -> Path:
         return Path(self.boxes[::-1], self.trusted[::-1])
 
+    def part(self, first: int, end: int) -> Path:
+        """Of the frames from `first` to before `end`."""
+        return Path(self.boxes[first:end], self.trusted[first:end])
+
 
 def follow(pictures: Sequence[UInt8[np.ndarray, "height width"]], box: Box) -> Path:
     """Follows what is in `box` of the first picture through the others.
