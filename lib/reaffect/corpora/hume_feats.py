@@ -99,7 +99,10 @@ def _read(file: Path, width: int | None) -> np.ndarray:
         raise InputError(f"{file}: no features beside {' and '.join(META)}. Fetch the file again.")
     if width is not None and table.shape[1] - 2 != width:
         raise InputError(f"{file}: {table.shape[1] - 2} features, the other files have {width}. Fetch it again.")
-    rows = table.iloc[:, 2:].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
+    numbers = table.iloc[:, 2:]
+    if not all(map(pd.api.types.is_numeric_dtype, numbers.dtypes)):
+        numbers = numbers.apply(pd.to_numeric, errors="coerce")
+    rows = numbers.to_numpy(np.float32)
     if not np.isfinite(rows).all():
         row, column = np.argwhere(~np.isfinite(rows))[0]
         raise InputError(f"{file}: row {row + 2}, column {table.columns[column + 2]!r} is no number. Fetch it again.")
