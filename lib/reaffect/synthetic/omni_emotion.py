@@ -29,7 +29,7 @@ from reaffect import paths
 from reaffect.fingerprint import fingerprint
 from reaffect.models import checkpoints, facexformer, llava_onevision, omni_emotion, soft_prompt, whisper_audio
 from reaffect.models.facexformer import FaceConfig
-from reaffect.models.omni_emotion import OmniClip, OmniEmotion, OmniEmotionConfig
+from reaffect.models.omni_emotion import CHATML, OmniClip, OmniEmotion, OmniEmotionConfig
 from reaffect.models.soft_prompt import SoftPromptLM
 from reaffect.synthetic import (
     dialogues,
@@ -197,7 +197,9 @@ def assemble(smollm2: Path, whisper: Path, recipe: Recipe) -> OmniEmotion:
         ),
         audio=ears.config,
     )
-    model = OmniEmotion(config, *soft_words.voice(smollm2))
+    language_model, tokenizer = soft_words.voice(smollm2)
+    tokenizer.chat_template = CHATML  # its own puts words of the system, a sixth of a prompt, before every question
+    model = OmniEmotion(config, language_model, tokenizer)
     model.ears = ears
     return model.freeze("ears")
 
