@@ -232,6 +232,27 @@ def test_a_face_that_two_ways_disagree_on_is_widened():
         assert boxes.covered(patch_box(number), frame.faces[0].box) == 1
 
 
+def test_a_look_in_the_middle_serves_as_a_scan_there():
+    def hidden_twice() -> list[streams.Frame]:
+        grey = np.full((360, 320), 128, np.uint8)
+        return [streams.Frame(grey, one.pts, one.time_s) if one.pts in (3, 9) else one for one in planted(13)]
+
+    def look(frame, _box):
+        return detection.Sighting(patch_box(6), 1.0) if frame.pts == 6 else None
+
+    whole, halves = hidden_twice(), hidden_twice()
+    coverage.Stretch(whole, [], look, 10).cover(
+        [coverage.Face(patch_box(0), 1.0)], [detection.Sighting(patch_box(12), 1.0)]
+    )
+    for first, last in ((0, 6), (6, 12)):
+        coverage.Stretch(halves[first : last + 1], [], lambda *_: None, 10).cover(
+            [coverage.Face(patch_box(first), 1.0)], [detection.Sighting(patch_box(last), 1.0)]
+        )
+    assert {placed.found for frame in whole for placed in frame.faces} == {"detected", "widened"}
+    for one, other in zip(whole, halves, strict=True):
+        np.testing.assert_array_equal([face.box for face in one.faces], [face.box for face in other.faces])
+
+
 def test_a_low_confidence_widens():
     frames = planted(2)
     coverage.place(frames[0], coverage.Face(patch_box(0), 0.2))
