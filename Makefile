@@ -9,12 +9,12 @@ export HF_HUB_DISABLE_TELEMETRY = 1
 ifdef DATA
 export REAFFECT_DATA = $(DATA)
 endif
-# Small models take and free the same large blocks in every step; glibc would give each back to the system and ask anew.
-export MALLOC_MMAP_THRESHOLD_ = 33554432
-export MALLOC_TRIM_THRESHOLD_ = 1073741824
-# Only the paper profile may fetch: its checkpoints, from the hub.
 ifneq ($(PROFILE),paper)
+# Only the paper profile may fetch: its checkpoints, from the hub.
 export HF_HUB_OFFLINE = 1
+# Small models take and free the same large blocks in every step; glibc would give each back to the system and ask anew.
+export MALLOC_MMAP_MAX_ = 0
+export MALLOC_TRIM_THRESHOLD_ = 1073741824
 endif
 SNAKEMAKE = $(BIN)/snakemake --quiet host --config profile=$(PROFILE) --cores $(CORES)
 
