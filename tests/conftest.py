@@ -48,10 +48,10 @@ def eald_full() -> Path:
 
 @pytest.fixture(scope="session")
 def emer_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small embedded EMER, built for this session: eight clips of each carrier of emotion."""
+    """A small embedded EMER, built for this session: eleven clips of each carrier of emotion."""
     from reaffect.synthetic import emer
 
-    return emer.build(tmp_path_factory.mktemp("corpora"), count=32, workers=2)
+    return emer.build(tmp_path_factory.mktemp("corpora"), count=44, workers=2)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,10 @@ from reaffect.synthetic import assets, building, dialogues, faces, scene, speech
 
 FPS, SIZE = 12, (320, 240)
 
-SHARES = {"train": 0.5, "devel": 0.125, "test": 0.375}
+SHARES = {"train": 4, "devel": 1, "test": 6}
+"""Clips of each carrier in every `ROUND`; most are tested on, for an interval over clips tells little of a dozen."""
+
+ROUND = len(dialogues.CARRIERS) * sum(SHARES.values())
 
 SOURCES = [Path(__file__)]
 SOURCES += [Path(module.__file__) for module in (assets, dialogues, faces, scene, speech)]
@@ -32,7 +35,7 @@ SOURCES += [Path(module.__file__) for module in (assets, dialogues, faces, scene
 class Recipe:
     """What is built: clips, and the seed of every draw."""
 
-    count: int = 128
+    count: int = 4 * ROUND
     seed: int = 2024
 
 
@@ -51,7 +54,7 @@ def build(root: str | Path, *, count: int = Recipe.count, seed: int = Recipe.see
 
     Args:
         root: the folder of corpora.
-        count: clips, a multiple of 32, so that each carrier has its share of each part.
+        count: clips, a multiple of 44, so that each carrier has its share of each part.
         seed: of every draw; the same recipe gives the same bytes.
         workers: processes.
 
@@ -59,10 +62,10 @@ def build(root: str | Path, *, count: int = Recipe.count, seed: int = Recipe.see
         The corpus's folder.
 
     Raises:
-        InputError: a count that is no multiple of 32.
+        InputError: a count that is no multiple of 44.
     """
-    if count < 32 or count % 32:
-        raise InputError(f"count is {count}: it must be a multiple of 32.")
+    if count < ROUND or count % ROUND:
+        raise InputError(f"count is {count}: it must be a multiple of {ROUND}.")
     recipe = Recipe(count=count, seed=seed)
     folder = Path(root) / "emer"
     mark = fingerprint({"recipe": asdict(recipe), "code": SOURCES})
@@ -97,8 +100,8 @@ def plant(shot: Shot) -> tuple[dialogues.Dialogue, np.random.Generator]:
 
 def _splits(shots: list[Shot]) -> list[str]:
     """A part for each clip; clips of a carrier come one after the other into train, devel and test."""
-    each = len(shots) // len(dialogues.CARRIERS)
-    parts = [part for part, share in SHARES.items() for _ in range(round(share * each))]
+    rounds = len(shots) // ROUND
+    parts = [part for part, share in SHARES.items() for _ in range(share * rounds)]
     return [parts[shot.index // len(dialogues.CARRIERS)] for shot in shots]
 
 
