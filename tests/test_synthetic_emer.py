@@ -36,8 +36,8 @@ def test_parts_have_the_same_share_of_each_carrier(emer_root, planted):
     carrier = table["clip"].map(lambda clip: planted[clip]["carrier"])
     counts = pd.crosstab(table.split, carrier)
     assert (counts.nunique(axis=1) == 1).all()
+    assert counts.shape == (3, 4)
     assert counts.iloc[:, 0].to_dict() == {"devel": 1, "test": 6, "train": 4}
-    assert counts.shape[1] == 4
 
 
 def test_clips_have_the_asked_length_and_changing_emotion(emer_root, planted):
