@@ -1,8 +1,8 @@
 """A GPU that is not there: its tensors lie on the processor, and refuse to meet those that are there as well.
 
 Inputs that were never moved to a network, an index made on the wrong side, an array of what was never fetched: what
-ends a run on a GPU by an error does so here, on any machine. Numbers are those of the processor, to the bit. What only
-a GPU has (its kernels, memory, streams, compilers and rounding) is not pretended.
+ends a run on a GPU by an error does so here, on any machine. Numbers are those of the processor. What only a GPU has
+(its kernels, memory, streams, compilers and rounding) is not pretended.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from torch.amp.autocast_mode import autocast
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_iter, tree_map_only
 from transformers import masking_utils
+
+from reaffect.hardware import precision
 
 HERE, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -89,8 +91,7 @@ class _Everywhere(TorchFunctionMode):
 @contextmanager
 def pretended_gpu() -> Iterator[None]:
     """While it is entered, this thread has a GPU, `cuda`, which computes in the numbers that the processor does."""
-    native = bool(torch.cpu.get_capabilities().get("avx512_bf16"))
-    answers = ASKED | {"is_bf16_supported": native}
+    answers = ASKED | {"is_bf16_supported": precision("cpu") == torch.bfloat16}
     replaced = [(torch.cuda, name, lambda *_, answer=answer, **__: answer) for name, answer in answers.items()]
     replaced += [
         (torch, "is_autocast_enabled", lambda *_, real=torch.is_autocast_enabled: real("cpu")),
