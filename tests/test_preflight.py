@@ -456,8 +456,13 @@ def test_a_card_is_named(house, monkeypatch, capsys):
     card = namedtuple("card", "name total_memory")("Some card", 24 * 10**9)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: card)
-    assert command.main([]) == 0
-    assert "Some card, 24.0 GB" in capsys.readouterr().out
+    for found, said in (
+        (True, "Some card, 24.0 GB; `make"),
+        (False, "24.0 GB; not for speech, which takes the processor"),
+    ):
+        monkeypatch.setattr(command.speech, "on_gpu", lambda found=found: found)
+        assert command.main([]) == 0
+        assert said in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_corpus_that_nobody_reads_is_said(house):

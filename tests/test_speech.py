@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
 
+import ctranslate2
 import jiwer
 import numpy as np
 import pytest
@@ -15,6 +19,7 @@ from reaffect import media, speech
 from reaffect.corpora import eald
 from reaffect.errors import InputError
 from reaffect.speech import Utterance, Word, segment
+from reaffect.speech import recogniser as recognition
 from reaffect.store import Store
 from reaffect.synthetic import speech as espeak
 
@@ -22,6 +27,38 @@ from reaffect.synthetic import speech as espeak
 @pytest.fixture(scope="module")
 def recogniser(tmp_path_factory):
     return speech.Recogniser(store=Store(tmp_path_factory.mktemp("store")))
+
+
+@pytest.fixture
+def packages(monkeypatch, tmp_path):
+    """A machine with a GPU, and what NVIDIA's packages bring: nothing yet."""
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 1)
+    found, spec = importlib.util.find_spec, SimpleNamespace(submodule_search_locations=[tmp_path])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec if name == "nvidia" else found(name))
+    monkeypatch.setattr(recognition, "CUBLAS", "libcublas-of-no-machine.so.12")
+    return tmp_path
+
+
+def test_a_gpu_without_the_library_that_multiplies_there_is_not_used_and_the_mend_is_told(packages, caplog):
+    told = speech.Recogniser()
+    assert told.model.model.device == "cpu" and told.model.model.compute_type.startswith("int8")
+    assert "finds no libcublas-of-no-machine.so.12. Install nvidia-cublas-cu12." in caplog.text
+
+
+def test_the_library_is_found_in_its_package(packages, caplog):
+    [library] = Path(ctranslate2.__file__).parents[1].glob("ctranslate2.libs/libgomp*")  # any that can be loaded
+    place = packages / "cublas" / "lib" / recognition.CUBLAS
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"no library")
+    assert not speech.on_gpu()
+    place.write_bytes(library.read_bytes())
+    caplog.clear()
+    assert speech.on_gpu() and not caplog.text
+
+
+def test_without_a_gpu_nothing_is_said(monkeypatch, caplog):
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 0)
+    assert not speech.on_gpu() and not caplog.text
 
 
 def test_it_hears_most_of_what_was_said(eald_root, recogniser):

@@ -18,7 +18,7 @@ import torch
 from huggingface_hub import constants
 from tabulate import tabulate
 
-from reaffect import paths, runner
+from reaffect import paths, runner, speech
 from reaffect.errors import InputError
 from reaffect.preflight import data, models, needs
 from reaffect.preflight.finding import Finding
@@ -108,6 +108,11 @@ def _machine(fetched: pd.Series) -> Iterator[Finding]:
     if torch.cuda.is_available():
         card = torch.cuda.get_device_properties(0)
         said = f"{card.name}, {card.total_memory / models.GB:.1f} GB"
+        said += (
+            ""
+            if speech.on_gpu()
+            else "; not for speech, which takes the processor until nvidia-cublas-cu12 is installed"
+        )
     else:
         said = "none on this machine: networks would run on the processor"
     yield Finding("GPU", "note", f"{said}; `make rehearse` tells what the notebooks need")

